@@ -1,0 +1,1 @@
+"""Launchers: run a plan in isolated worker processes and yield records."""

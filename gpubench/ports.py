@@ -1,0 +1,145 @@
+"""The seams of gpubench: what a device, a workload, a probe and a launcher must offer.
+
+Implementations are found by name through ``gpubench.registry``; third parties add
+theirs as entry points in the groups named there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from gpubench.record import Accuracy, Fact, Reading, Record, TensorCoreUse
+from gpubench.spec import Case, DeviceInfo, Plan, Value, Work
+
+Call = Callable[[], object]
+"""One unit of work, submitted to the device by calling it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One timed sample.
+
+    Attributes:
+        time_s: time per call on the device.
+        host_enqueue_s: host time per call to submit it; None where that is the same.
+    """
+
+    time_s: float
+    host_enqueue_s: float | None = None
+
+
+@runtime_checkable
+class Timer(Protocol):
+    """Takes samples of one case on one device.
+
+    Attributes:
+        method: as in ``Measurement.method``.
+        cache: the cache state this timer really brings about.
+        calls_per_sample: calls timed together.
+        floor_s: smallest time per call it can resolve.
+    """
+
+    method: str
+    cache: str
+    calls_per_sample: int
+    floor_s: float
+
+    def batch(self, while_busy: Callable[[], None]) -> Sequence[Timed]:
+        """Take a few samples; ``while_busy`` is called while the device is working."""
+
+
+class Device(Protocol):
+    """A device: describes itself, keeps time, prepares precisions."""
+
+    info: DeviceInfo
+
+    def prepare(self, precision: str) -> None:
+        """Set every switch so that ``precision`` is really what runs."""
+
+    def synchronize(self) -> None:
+        """Wait until submitted work is done; raises the device's error if it failed."""
+
+    def timer(self, calls: Sequence[Call], cache: str, estimate_s: float) -> Timer:
+        """A timer for calls that take about ``estimate_s``, one per input set."""
+
+    def estimate(self, call: Call) -> tuple[float, int]:
+        """(seconds per call, calls made): warm, for choosing the method."""
+
+    def wall_s(self) -> float:
+        """Monotonic host time in seconds."""
+
+    def release(self) -> None:
+        """Give cached memory back."""
+
+
+class Workload(Protocol):
+    """A kind of work. Implementations are frozen dataclasses of their parameters.
+
+    ``build`` and ``check`` are the only methods that may import torch.
+    """
+
+    name: ClassVar[str]
+    precision: str
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Value], precision: str) -> Workload:
+        """Validate and normalise; shorthands such as ``size`` are resolved here.
+
+        Raises:
+            InputError: unknown, missing or impossible parameter, ``key`` set to its name.
+        """
+
+    @classmethod
+    def parameters(cls) -> Mapping[str, str]:
+        """Parameter name -> what it means, with its unit; shorthands included."""
+
+    def params(self) -> Mapping[str, Value]:
+        """Canonical parameters with defaults filled in."""
+
+    def identity(self) -> Mapping[str, Value]:
+        """Canonical parameters that differ from their defaults: what the key is made of."""
+
+    def label(self) -> str:
+        """Short text for people, e.g. ``1024x1024x1024``."""
+
+    def work(self) -> Work | None:
+        """FLOPs and bytes of one call; None where they cannot be counted."""
+
+    def unsupported(self, device: DeviceInfo) -> str | None:
+        """Why this device cannot run it, beyond its precisions; None if it can."""
+
+    def build(self, device: Device, seed: int, data: str) -> Call:
+        """Allocate inputs on the device and return one call of the work."""
+
+    def check(self, device: Device, seed: int, data: str) -> Accuracy | None:
+        """Run once on fresh inputs and compare with FP64; None where there is no reference."""
+
+
+class Probe(Protocol):
+    """Watches the device while a case is measured."""
+
+    def facts(self) -> Mapping[str, Fact]:
+        """Environment facts this probe knows."""
+
+    def read(self) -> Reading | None:
+        """One reading now; None where nothing can be read."""
+
+
+class KernelTracer(Protocol):
+    """Traces one call in a separate pass and says which unit it used."""
+
+    def tensor_core_use(self, call: Call, case: Case, time_s: float) -> TensorCoreUse:
+        """Verdict and evidence for one call of ``case`` that took ``time_s``."""
+
+
+class Launcher(Protocol):
+    """Runs a plan somewhere and yields records as they finish."""
+
+    def run(self, plan: Plan) -> Iterator[Record]:
+        """Run every case; a failing case yields a record and never stops the run."""
+
+
+Json = dict[str, Any]
+"""A JSON object."""

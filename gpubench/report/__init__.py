@@ -1,0 +1,1 @@
+"""Reports: a frozen view model, figures, templates."""

@@ -1,0 +1,1 @@
+"""What the hardware says while it works: NVML sensors, traced kernels."""

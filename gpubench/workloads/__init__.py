@@ -1,0 +1,1 @@
+"""Workloads: frozen dataclasses of parameters that count, build and check their work."""

@@ -1,1 +1,1 @@
-"""Analysis of records: tables and verdicts."""
+"""Analysis of records: derived results, their table, and the verdict on a run."""

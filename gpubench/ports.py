@@ -61,6 +61,9 @@ class Device(Protocol):
     def synchronize(self) -> None:
         """Wait until submitted work is done; raises the device's error if it failed."""
 
+    def input_sets(self, footprint_bytes: float, cache: str, estimate_s: float) -> int:
+        """How many input sets the cache policy needs for calls of that length."""
+
     def timer(self, calls: Sequence[Call], cache: str, estimate_s: float) -> Timer:
         """A timer for calls that take about ``estimate_s``, one per input set."""
 

@@ -170,13 +170,18 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What replaces parts of a benchmark on CPU (``cpu:``) or with ``--quick`` (``quick:``)."""
+    """What replaces parts of a benchmark on CPU (``cpu:``) or with ``--quick`` (``quick:``).
+
+    ``params``, ``matrix``, ``zip`` and ``policy`` replace single keys, ``cases`` the whole
+    list; ``skip`` is a reason for which none of the benchmark's cases run there.
+    """
 
     params: Mapping[str, Value] = field(default_factory=dict)
     matrix: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     zip: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     cases: tuple[Mapping[str, Value], ...] | None = None
     policy: Mapping[str, Value] = field(default_factory=dict)
+    skip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +190,7 @@ class Benchmark:
 
     ``matrix`` is a cartesian product, ``zip`` are parallel lists, ``cases`` an explicit
     list; where several are given the product of the three is run.
-    ``lines`` maps key paths within the entry to lines of the file, for messages.
+    ``key_path`` is where it stands in the file, e.g. ``benchmarks[0]``, for messages.
     """
 
     name: str
@@ -212,11 +217,11 @@ class Suite:
     benchmarks: tuple[Benchmark, ...]
     policy: Policy = field(default_factory=Policy)
     source: str | None = None
-    lines: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
-    def line(self, key: str) -> int | None:
-        """The line of a key path, or of the nearest enclosing one that has a line."""
-        while key and key not in self.lines:
+    def place(self, key: str) -> tuple[str | None, int | None]:
+        """(file, line) of a key path, or of the nearest enclosing one that is known."""
+        while key and key not in self.places:
             cut = max(key.rfind("."), key.rfind("["))
             key = key[:cut] if cut > 0 else ""
-        return self.lines.get(key)
+        return self.places.get(key, (self.source, None))

@@ -1,0 +1,117 @@
+"""Case -> Record on a device that is at hand: build, check, measure, trace, judge."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from gpubench.engine.peaks import peaks_of
+from gpubench.engine.timing import Progress, measure
+from gpubench.engine.trust import with_flags
+from gpubench.errors import CaseFailed, Unsupported
+from gpubench.ports import Call, Device, KernelTracer, Probe, Workload
+from gpubench.record import DeviceRef, Failure, Measurement, Outcome, Record, Skip
+from gpubench.registry import workload
+from gpubench.spec import Case
+from gpubench.stats import summarize
+from gpubench.stopping import PolicyStop
+
+CHECK_SEED = 0x9E3779B9
+"""Added to a case's seed, so that the check has inputs of its own."""
+
+Translate = Callable[[BaseException], CaseFailed | None]
+"""Turns a foreign error into a CaseFailed, or None where it is not its business."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs cases on one device.
+
+    Attributes:
+        probe: read during measurements; None where nothing can be read.
+        tracer: says in a separate pass whether Tensor Cores ran; None on CPU.
+        translate: knows the device's errors.
+        quick: whether the plan was a quick one, for the flags.
+    """
+
+    device: Device
+    probe: Probe | None = None
+    tracer: KernelTracer | None = None
+    translate: Translate = lambda _error: None
+    quick: bool = False
+
+    def run(self, case: Case, seed: int, progress: Progress | None = None) -> tuple[Record, bool]:
+        """Run one case; never raises for what goes wrong in it.
+
+        Returns:
+            (record, sticky): sticky means this process can no longer be trusted.
+        """
+        started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        info = self.device.info
+        outcome, sticky = self._outcome(case, seed, progress)
+        record = Record(
+            case=case,
+            device=DeviceRef(info.type, info.name, info.gpu_key),
+            outcome=outcome,
+            started_at=started,
+            peaks=peaks_of(info, case.precision),
+        )
+        return record, sticky
+
+    def _outcome(
+        self, case: Case, seed: int, progress: Progress | None
+    ) -> tuple[Outcome, bool]:
+        try:
+            return self._measured(case, seed, progress), False
+        except Unsupported as error:
+            return Skip(str(error)), False
+        except CaseFailed as error:
+            return Failure(error.kind, str(error)), error.sticky
+        except Exception as error:
+            return self._foreign(error)
+        finally:
+            self._release()
+
+    def _foreign(self, error: Exception) -> tuple[Failure, bool]:
+        text = traceback.format_exc()
+        known = self.translate(error)
+        if known is not None:
+            return Failure(known.kind, str(known), text), known.sticky
+        first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+        return Failure("error", f"{type(error).__name__}: {first}", text), False
+
+    def _release(self) -> None:
+        try:
+            self.device.release()
+        except Exception as error:  # a sticky CUDA error shows here again; it is already told
+            del error
+
+    def _measured(self, case: Case, seed: int, progress: Progress | None) -> Measurement:
+        device, policy = self.device, case.policy
+        device.prepare(case.precision)
+        work = workload(case.workload).from_params(case.params, case.precision)
+        accuracy = work.check(device, (seed + CHECK_SEED) % 2**31, policy.data)
+        measurement, calls = measure(
+            device,
+            lambda i: work.build(device, (seed + i) % 2**31, policy.data),
+            policy=policy,
+            stop=PolicyStop(policy),
+            footprint_bytes=case.work.footprint_bytes if case.work else 0.0,
+            probe=self.probe,
+            progress=progress,
+        )
+        measurement = replace(measurement, accuracy=accuracy)
+        measurement = self._traced(measurement, case, calls, work)
+        peaks = peaks_of(device.info, case.precision)
+        return with_flags(measurement, case, device.info, peaks, self.quick)
+
+    def _traced(
+        self, m: Measurement, case: Case, calls: Sequence[Call], work: Workload
+    ) -> Measurement:
+        del work
+        if self.tracer is None:
+            return m
+        median_s = summarize(m.samples).median_s
+        return replace(m, tensor_cores=self.tracer.tensor_core_use(calls[0], case, median_s))

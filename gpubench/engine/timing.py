@@ -1,0 +1,154 @@
+"""The one measurement loop. Clock, cache policy and stop rule come from outside."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gpubench.ports import Call, Device, Probe, Timed, Timer
+from gpubench.record import Measurement, Reading, Samples
+from gpubench.spec import Policy
+from gpubench.stopping import StopRule
+
+SPOILING: dict[str, str] = {
+    "hw_slowdown": "hardware slowdown (power brake or over-temperature)",
+    "sw_thermal": "thermal slowdown by the driver",
+    "hw_thermal": "thermal slowdown by the hardware",
+    "hw_power_brake": "external power brake",
+}
+"""Clock event reasons that spoil a sample; the power cap is normal for a large GEMM."""
+
+Progress = Callable[[int, float], None]
+"""Called now and then with (samples so far, last time per call in seconds)."""
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Collect once, then keep the collector off: its pauses would be samples."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one measurement has gathered so far."""
+
+    times_s: list[float] = field(default_factory=list)
+    host_s: list[float] = field(default_factory=list)
+    spoiled: dict[int, str] = field(default_factory=dict)
+    readings: list[Reading] = field(default_factory=list)
+
+    def add(self, batch: Sequence[Timed], readings: Sequence[Reading]) -> None:
+        first = len(self.times_s)
+        self.times_s += [t.time_s for t in batch]
+        self.host_s += [t.host_enqueue_s for t in batch if t.host_enqueue_s is not None]
+        self.readings += readings
+        for reading in readings:
+            for reason in reading.reasons:
+                if reason in SPOILING:
+                    why = SPOILING[reason]
+                    self.spoiled.update((i, why) for i in range(first, len(self.times_s)))
+
+
+def measure(
+    device: Device,
+    build: Callable[[int], Call],
+    *,
+    policy: Policy,
+    stop: StopRule,
+    footprint_bytes: float = 0.0,
+    probe: Probe | None = None,
+    progress: Progress | None = None,
+) -> tuple[Measurement, Sequence[Call]]:
+    """Measure one case.
+
+    Args:
+        build: makes the call for input set i; called once per set the cache policy needs.
+        stop: fed with every sample; spoiled ones too, or a throttled GPU would never stop.
+        footprint_bytes: memory of one input set, for choosing how many to rotate over.
+        probe: read while the device is busy, once a batch.
+
+    Returns:
+        The measurement and the calls it timed, for a traced pass afterwards.
+    """
+    begun = device.wall_s()
+    first = build(0)
+    estimate_s, warmed = device.estimate(first)
+    sets = device.input_sets(footprint_bytes, policy.cache, estimate_s)
+    calls = [first, *(build(i) for i in range(1, sets))]
+    with no_garbage_collection():
+        timer = device.timer(calls, policy.cache, estimate_s)
+        warm_from = device.wall_s()
+        warmed += _warm_up(device, calls, policy.warmup_s, estimate_s)
+        tally, reason = _sample(device, timer, stop, probe, progress, begun)
+    done = device.wall_s()
+    measurement = Measurement(
+        samples=Samples(
+            times_s=tuple(tally.times_s),
+            host_enqueue_s=tuple(tally.host_s),
+            spoiled=tally.spoiled,
+            calls_per_sample=timer.calls_per_sample,
+            launches=(len(tally.times_s),),
+        ),
+        method=timer.method,
+        cache=timer.cache,
+        stopped_by=reason,
+        warmup_calls=warmed,
+        floor_s=timer.floor_s,
+        measuring_s=done - warm_from,
+        input_sets=len(calls),
+        readings=tuple(tally.readings),
+    )
+    return measurement, calls
+
+
+def _warm_up(device: Device, calls: Sequence[Call], seconds: float, estimate_s: float) -> int:
+    """Untimed calls for ``seconds``, in rounds short enough that no queue runs ahead."""
+    made, until = 0, device.wall_s() + seconds
+    burst = max(1, min(256, int(0.01 / max(estimate_s, 1e-7))))
+    while device.wall_s() < until:
+        for i in range(burst):
+            calls[(made + i) % len(calls)]()
+        device.synchronize()
+        made += burst
+    return made
+
+
+def _sample(
+    device: Device,
+    timer: Timer,
+    stop: StopRule,
+    probe: Probe | None,
+    progress: Progress | None,
+    begun: float,
+) -> tuple[_Tally, str]:
+    tally, start = _Tally(), device.wall_s()
+    readings: list[Reading] = []
+
+    def while_busy() -> None:
+        reading = probe.read() if probe else None
+        if reading is not None:
+            readings.append(
+                Reading(device.wall_s() - begun, reading.values, reading.reasons)
+            )
+
+    while True:
+        readings.clear()
+        batch = timer.batch(while_busy)
+        tally.add(batch, tuple(readings))
+        spent = device.wall_s() - start
+        for timed in batch:
+            stop.add(timed.time_s, spent)
+        if progress is not None:
+            progress(len(tally.times_s), batch[-1].time_s)
+        reason = stop.reason()
+        if reason is not None:
+            return tally, reason

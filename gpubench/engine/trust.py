@@ -1,0 +1,59 @@
+"""Flags: what a reader must know before believing a number. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gpubench.record import Measurement, Peaks, TensorCoreUse
+from gpubench.spec import Case, DeviceInfo
+from gpubench.stats import summarize
+
+NOISY_FACTOR = 2.0
+"""A case is noisy when its interval is this many times wider than asked for."""
+PEAK_TOLERANCE = 1.02
+"""Measured rates above peak by more than this point to a wrong peak, clock or count."""
+
+
+def flags_of(
+    m: Measurement, case: Case, device: DeviceInfo, peaks: Peaks, quick: bool = False
+) -> tuple[str, ...]:
+    """Every flag that holds for a measurement, in a fixed order.
+
+    ``wrong_result``, ``throttled``, ``power_capped``, ``launch_bound``, ``below_floor``,
+    ``few_samples``, ``noisy``, ``budget``, ``above_peak``, ``hot_cache``,
+    ``tensor_cores_not_used``, ``quick``.
+    """
+    s = summarize(m.samples)
+    capped = [r for r in m.readings if "sw_power_cap" in r.reasons]
+    rate = case.work.flops / s.median_s if case.work and s.median_s > 0 else None
+    cache = device.cache_bytes
+    fits = bool(case.work and cache and case.work.footprint_bytes * m.input_sets <= cache)
+    tests = {
+        "wrong_result": m.accuracy is not None and not m.accuracy.ok,
+        "throttled": bool(m.samples.spoiled),
+        "power_capped": len(capped) * 2 > len(m.readings) > 0,
+        "launch_bound": s.host_enqueue_s is not None and s.host_enqueue_s >= s.median_s,
+        "below_floor": m.floor_s is not None and s.median_s < 2 * m.floor_s,
+        "few_samples": s.n < 6,
+        "noisy": s.rel_ci > NOISY_FACTOR * case.policy.target_rel_ci,
+        "budget": m.stopped_by == "max_time" and s.rel_ci > case.policy.target_rel_ci,
+        "above_peak": bool(rate and peaks.flops_per_s and rate > PEAK_TOLERANCE * peaks.flops_per_s),
+        "hot_cache": fits and m.cache in ("hot", "rotating"),
+        "tensor_cores_not_used": asked_not_used(m.tensor_cores, case),
+        "quick": quick,
+    }
+    return tuple(name for name, holds in tests.items() if holds)
+
+
+def asked_not_used(use: TensorCoreUse | None, case: Case) -> bool:
+    """Whether a Tensor Core precision ran without them."""
+    return use is not None and use.verdict == "not_used" and case.precision in (
+        "tf32", "fp16", "bf16", "fp8",
+    )  # fmt: skip
+
+
+def with_flags(
+    m: Measurement, case: Case, device: DeviceInfo, peaks: Peaks, quick: bool = False
+) -> Measurement:
+    """The measurement with its flags set."""
+    return replace(m, flags=flags_of(m, case, device, peaks, quick))

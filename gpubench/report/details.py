@@ -1,0 +1,178 @@
+"""The details of one case: everything a doubter would ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gpubench.analysis.flags import flag_info
+from gpubench.analysis.naming import value_text
+from gpubench.analysis.results import Interval, Result
+from gpubench.record import Failure, Measurement, Summary
+from gpubench.report.view import Fact, Group
+from gpubench.report.wording import CACHES, FAILURES, METHODS, STOPS, TENSOR_CORES, explained
+from gpubench.stats import quantile
+from gpubench.units import METRICS, bytes_iec, percent, scaled, show, significant
+
+_MAX_KERNELS = 8
+
+
+def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]:
+    """The details of a case in groups; ``names`` names the baseline."""
+    groups = [Group("Outcome", tuple(_outcome(result)))]
+    m, s = result.measurement, result.summary
+    if m and s:
+        groups += [
+            Group("Time per call", tuple(_time(s))),
+            Group("How it was measured", tuple(_method(m, s))),
+            Group("Derived", tuple(_derived(result, names))),
+            Group("Correctness", tuple(_correctness(m))),
+            Group("Sensors", tuple(_sensors(m))),
+        ]
+    groups.append(Group("Case", tuple(_case(result))))
+    return tuple(g for g in groups if g.facts)
+
+
+def _outcome(result: Result) -> Iterable[Fact]:
+    outcome = result.record.outcome
+    if isinstance(outcome, Failure):
+        yield Fact("Failed", f"{FAILURES.get(outcome.kind, outcome.kind)}: {outcome.reason}")
+    elif not isinstance(outcome, Measurement):
+        yield Fact("Skipped", outcome.reason)
+    for flag in dict.fromkeys(result.flags):
+        info = flag_info(flag)
+        yield Fact(info.title[:1].upper() + info.title[1:], info.meaning)
+
+
+def _time(s: Summary) -> Iterable[Fact]:
+    yield Fact("Median", scaled(s.median_s, "s", 4))
+    level = f"{percent(s.ci_level)} interval" if s.ci_level < 0.95 else "95 % interval"
+    yield Fact(level, f"{scaled(s.ci_low_s, 's', 4)} to {scaled(s.ci_high_s, 's', 4)}")
+    yield Fact("Fastest", scaled(s.min_s, "s", 4))
+    yield Fact("Mean", scaled(s.mean_s, "s", 4))
+    yield Fact("Interquartile range", f"{scaled(s.iqr_s, 's')} ({percent(s.rel_noise)})")
+    if s.host_enqueue_s is not None:
+        yield Fact("Host enqueue", scaled(s.host_enqueue_s, "s"))
+
+
+def _method(m: Measurement, s: Summary) -> Iterable[Fact]:
+    spoiled = f", {s.n_spoiled} spoiled" if s.n_spoiled else ""
+    launches = len(m.samples.launches)
+    spread = f", over {launches} process launches" if launches > 1 else ""
+    yield Fact("Samples", f"{len(m.samples.times_s)}{spoiled}{spread}")
+    for reason in dict.fromkeys(m.samples.spoiled.values()):
+        yield Fact("Spoiled by", reason)
+    yield Fact("Calls per sample", str(m.samples.calls_per_sample))
+    yield Fact("Method", explained(m.method, METHODS))
+    yield Fact("Cache", explained(m.cache, CACHES))
+    yield Fact("Stopped because", STOPS.get(m.stopped_by, m.stopped_by))
+    if m.floor_s is not None:
+        yield Fact("Clock floor", scaled(m.floor_s, "s"))
+    yield Fact("Warm-up", f"{m.warmup_calls} calls")
+    yield Fact("Input sets", str(m.input_sets))
+    if m.measuring_s:
+        yield Fact("Time spent measuring", scaled(m.measuring_s, "s"))
+
+
+def _derived(result: Result, names: Mapping[str, str]) -> Iterable[Fact]:
+    work, peaks, model = result.record.case.work, result.record.peaks, result.record.model
+    if work:
+        yield Fact("FLOPs", f"{scaled(work.flops, 'FLOP')} ({work.formula or 'formula not given'})")
+        yield Fact("Compulsory traffic", scaled(work.bytes, "B"))
+        if work.footprint_bytes:
+            yield Fact("Memory footprint", bytes_iec(work.footprint_bytes))
+        if work.intensity is not None:
+            yield Fact("Arithmetic intensity", show("intensity", work.intensity))
+    if result.flops_per_s:
+        yield Fact("Throughput", interval_text("flops_per_s", result.flops_per_s))
+    if result.bytes_per_s:
+        yield Fact("Traffic rate", interval_text("bytes_per_s", result.bytes_per_s))
+    if peaks.flops_per_s:
+        yield Fact("Peak rate", show("flops_per_s", peaks.flops_per_s))
+    if peaks.bytes_per_s:
+        yield Fact("Peak bandwidth", show("bytes_per_s", peaks.bytes_per_s))
+    if peaks.flops_per_s or peaks.bytes_per_s:
+        yield Fact("Source of the peak", peaks.source or "not recorded")
+        yield Fact("Share of peak", f"{show('share_of_peak', result.share_of_peak)} of"
+                   f" {result.peak_kind} peak")  # fmt: skip
+    else:
+        yield Fact("Peak", "–", "no peak is known for this device and precision")
+    base = names.get(result.record.case.baseline or "")
+    if result.speedup:
+        against = f" {result.speedup_note}" + (f", {base}" if base else "")
+        yield Fact("Speed-up", interval_text("speedup", result.speedup) + against)
+    else:
+        yield Fact("Speed-up", "–", result.speedup_note)
+    if model.predicted_s is not None:
+        band = (
+            f" ({scaled(model.low_s, 's')} to {scaled(model.high_s, 's')})"
+            if model.low_s is not None and model.high_s is not None
+            else ""
+        )
+        bound = f", {model.bound}-bound" if model.bound else ""
+        yield Fact("Predicted by the cost model", f"{scaled(model.predicted_s, 's')}{band}{bound}")
+
+
+def interval_text(metric: str, interval: Interval) -> str:
+    """A value and its interval: ``12.3x (12.1x to 12.6x)``."""
+    low, high = show(metric, interval.low), show(metric, interval.high)
+    return f"{show(metric, interval.value)} ({low} to {high})"
+
+
+def _correctness(m: Measurement) -> Iterable[Fact]:
+    if m.accuracy is None:
+        yield Fact("Error against FP64", "–", "not checked")
+    else:
+        verdict = "within" if m.accuracy.ok else "beyond"
+        yield Fact(
+            "Error against FP64",
+            f"{m.accuracy.rel_error:.1e}, {verdict} the tolerance of {m.accuracy.tolerance:.1e}",
+        )
+        yield Fact("Reference", m.accuracy.reference)
+    cores = m.tensor_cores
+    if cores and cores.verdict != "not_applicable":
+        yield Fact("Tensor Cores", TENSOR_CORES.get(cores.verdict, cores.verdict))
+        for line in cores.evidence:
+            yield Fact("Evidence", line)
+        for kernel in cores.kernels[:_MAX_KERNELS]:
+            yield Fact("Kernel", kernel)
+        if len(cores.kernels) > _MAX_KERNELS:
+            yield Fact("Kernels left out", str(len(cores.kernels) - _MAX_KERNELS))
+
+
+def _sensors(m: Measurement) -> Iterable[Fact]:
+    metrics = dict.fromkeys(name for r in m.readings for name in r.values)
+    for name in metrics:
+        values = sorted(r.values[name] for r in m.readings if name in r.values)
+        title = METRICS[name].title if name in METRICS else name
+        parts = [_metric(name, quantile(values, q)) for q in (0.0, 0.5, 1.0)]
+        yield Fact(title, f"{parts[1]} (from {parts[0]} to {parts[2]})")
+    for reason in dict.fromkeys(reason for r in m.readings for reason in r.reasons):
+        yield Fact("Clock event", reason)
+
+
+def _metric(name: str, value: float) -> str:
+    return show(name, value) if name in METRICS else significant(value)
+
+
+def _case(result: Result) -> Iterable[Fact]:
+    record = result.record
+    case, policy, energy = record.case, record.case.policy, record.energy
+    yield Fact("Parameters", " ".join(f"{k}={value_text(v)}" for k, v in case.params.items()))
+    yield Fact("Workload", f"{case.workload} in {case.precision}, benchmark {case.benchmark}")
+    yield Fact("Device", f"{record.device.name} ({result.provenance})" if result.summary
+               else record.device.name)  # fmt: skip
+    if result.summary:
+        yield Fact(
+            "Policy",
+            f"{scaled(policy.min_time_s, 's')} to {scaled(policy.max_time_s, 's')},"
+            f" target ±{percent(policy.target_rel_ci)}, {policy.min_samples} to"
+            f" {policy.max_samples} samples, cache {policy.cache}, {policy.data} inputs",
+        )
+        if energy.joules is not None:
+            method = f" ({energy.method})" if energy.method else ""
+            yield Fact("Energy per call", show("energy_j", energy.joules) + method)
+        else:
+            yield Fact("Energy per call", "–", energy.reason or "not measured")
+    if record.started_at:
+        yield Fact("Started", record.started_at)
+    yield Fact("Key", case.key)

@@ -1,0 +1,201 @@
+"""What the HTML file carries for its scripts: the exported data, the table, the figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from gpubench import codec
+from gpubench.record import Energy, Record, Run
+from gpubench.report.view import Cell, Group, ReportView, Row, RunView
+from gpubench.spec import Policy
+
+DATA_BUDGET: Final = 1_150_000
+"""Bytes of embedded data up to which nothing is left out."""
+
+_SAMPLES: Final = (400, 200, 100, 50, 25, 12)
+_READINGS: Final = 5
+_DIGITS: Final = 6
+
+_CONTRACT: Final = frozenset(
+    {"case", "device", "status", "reason", "times_s", "summary", "work", "model", "energy",
+     "ranges", "flags"}
+)  # fmt: skip
+
+Json = dict[str, Any]
+
+
+def script_json(value: object) -> str:
+    """JSON that is safe inside a ``<script>`` element and strict for every reader."""
+    return escape_script(codec.dumps(value))
+
+
+def escape_script(text: str) -> str:
+    """Escape what could end the element or a line; only strings hold these characters."""
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def compact(value: object) -> str:
+    """Strict JSON without spaces."""
+    return json.dumps(json.loads(codec.dumps(value)), ensure_ascii=False, separators=(",", ":"))
+
+
+def embedded_data(runs: Sequence[tuple[Run, Sequence[Record]]]) -> tuple[str, str]:
+    """The exported document(s) for the file, and a note on what was left out.
+
+    Up to ``DATA_BUDGET`` the documents are whole. Beyond it absent values and defaults are
+    dropped, then samples are rounded and thinned; summaries stay those of all samples.
+    """
+    documents = [codec.encode_document(run, records) for run, records in runs]
+    text = _pack(documents)
+    if len(text) <= DATA_BUDGET:
+        return escape_script(text), ""
+    for document in documents:
+        document["records"] = [_lean(r) for r in document["records"]]
+    text = _pack(documents)
+    if len(text) <= DATA_BUDGET:
+        return escape_script(text), ""
+    most = max((len(r["times_s"]) for d in documents for r in d["records"]), default=0)
+    kept = 0
+    for kept in _SAMPLES:
+        if kept >= most and kept != _SAMPLES[-1]:
+            continue
+        thinned = [{**d, "records": [_thinned(r, kept) for r in d["records"]]} for d in documents]
+        text = _pack(thinned)
+        if len(text) <= DATA_BUDGET:
+            break
+    note = (
+        f"To keep this file small it carries at most {kept} samples a case, rounded to"
+        f" {_DIGITS} digits; every statistic was made from all of them. All samples are in the"
+        " store: gpubench results export RUN --format json."
+    )
+    return escape_script(text), note
+
+
+def _pack(documents: Sequence[Json]) -> str:
+    return compact(documents[0] if len(documents) == 1 else list(documents))
+
+
+def _lean(record: Json) -> Json:
+    """Without what a reader fills in: nulls, empty lists, the default policy and energy."""
+    lean = {k: v for k, v in record.items() if k in _CONTRACT or v not in (None, [], {})}
+    defaults = asdict(Policy())
+    case = dict(record["case"])
+    case["policy"] = {k: v for k, v in case["policy"].items() if v != defaults[k]}
+    lean["case"] = {k: v for k, v in case.items() if v not in (None, "", {}) or k == "params"}
+    lean["energy"] = {k: v for k, v in record["energy"].items() if v is not None}
+    if record["energy"] == asdict(Energy()):
+        lean["energy"] = None
+    for key in ("peaks", "model", "samples", "summary"):
+        if lean.get(key):
+            lean[key] = {k: v for k, v in lean[key].items() if v not in (None, [], {})}
+    return {k: v for k, v in lean.items() if k in _CONTRACT or v not in (None, [], {})}
+
+
+def _thinned(record: Json, kept: int) -> Json:
+    times = record["times_s"]
+    if not times:
+        return record
+    samples = dict(record.get("samples", {}))
+    spoiled, host = samples.get("spoiled", {}), samples.get("host_enqueue_s", [])
+    chosen = _choose(len(times), kept, [int(i) for i in spoiled])
+    new = {old: position for position, old in enumerate(chosen)}
+    if len(chosen) < len(times):
+        samples["thinned_from"] = len(times)
+        samples.pop("launches", None)
+    if host:
+        samples["host_enqueue_s"] = [_round(host[i]) for i in chosen if i < len(host)]
+    if spoiled:
+        samples["spoiled"] = {str(new[int(i)]): w for i, w in spoiled.items() if int(i) in new}
+    thin = {**record, "times_s": [_round(times[i]) for i in chosen]}
+    if samples:
+        thin["samples"] = samples
+    readings = record.get("readings", [])
+    if len(readings) > _READINGS:
+        thin["readings"] = readings[:: -(-len(readings) // _READINGS)]
+    return thin
+
+
+def _choose(n: int, kept: int, spoiled: Sequence[int]) -> list[int]:
+    """Evenly spaced samples in order, with some of the spoiled ones always among them."""
+    if n <= kept:
+        return list(range(n))
+    marked = spoiled[:: -(-len(spoiled) // (kept // 4)) or 1] if spoiled else []
+    even = kept - len(marked)
+    return sorted({*(i * n // even for i in range(even)), *marked})
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+# ---------------------------------------------------------------- table and figures
+
+
+class _Strings:
+    """Strings by number, since the same ones return in every case."""
+
+    def __init__(self) -> None:
+        self._index: dict[str, int] = {}
+
+    def __call__(self, text: str) -> int:
+        return self._index.setdefault(text, len(self._index))
+
+    def all(self) -> list[str]:
+        return list(self._index)
+
+
+def table_data(view: ReportView) -> str:
+    """Rows and details of every run, for the script of the table."""
+    strings = _Strings()
+    runs = [_run_table(run, strings) for run in view.runs]
+    return escape_script(compact({"strings": strings.all(), "runs": runs}))
+
+
+def _run_table(run: RunView, strings: _Strings) -> Json:
+    return {
+        "prefix": run.prefix,
+        "columns": [{"title": c.title, "name": c.name, "numeric": c.numeric} for c in run.columns],
+        "rows": [_row(row, strings) for row in run.rows],
+    }
+
+
+def _row(row: Row, strings: _Strings) -> list[Any]:
+    return [
+        row.anchor,
+        strings(row.status),
+        strings(row.benchmark),
+        strings(row.precision),
+        strings(row.tone),
+        row.index,
+        [_cell(c, strings) for c in row.cells],
+        [_group(g, strings) for g in row.details],
+        row.unit,
+    ]
+
+
+def _cell(cell: Cell, strings: _Strings) -> list[Any]:
+    packed: list[Any] = [strings(cell.text), strings(cell.sub)]
+    if cell.sort is not None:
+        packed.append(float(f"{cell.sort:.9g}"))
+    return packed
+
+
+def _group(group: Group, strings: _Strings) -> list[Any]:
+    facts = [[strings(f.label), strings(f.value), strings(f.why)] for f in group.facts]
+    return [strings(group.title), facts]
+
+
+def figure_data(view: ReportView) -> str:
+    """Every figure by its id."""
+    figures: Mapping[str, Any] = {
+        figure.id: figure.spec
+        for run in view.runs
+        for section in run.sections
+        for figure in section.figures
+    }
+    return escape_script(compact(figures))

@@ -166,4 +166,3 @@ def compile_filter(text: str) -> Callable[[Case, Mapping[str, Any]], bool]:
             return False
 
     return matches
-

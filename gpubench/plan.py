@@ -161,9 +161,7 @@ class _Layout:
                 case = replace(case, baseline=self._baseline(b, kind, params, baselines))
             names = {**params, **names_of(case, self.device)}
             reason = (
-                why_not
-                or self._condition(names, skips, onlys)
-                or self._unsupported(case, work)
+                why_not or self._condition(names, skips, onlys) or self._unsupported(case, work)
             )
             yield (PlannedSkip(case, reason) if reason else case), names
 
@@ -209,7 +207,9 @@ class _Layout:
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{k} has {n}" for k, n in lengths.items())
             raise self._error(InputError(f"zip lists differ in length: {shown}"), "zip")
-        rows = [dict(zip(b.zip, values, strict=True)) for values in zip(*b.zip.values(), strict=True)]
+        rows = [
+            dict(zip(b.zip, values, strict=True)) for values in zip(*b.zip.values(), strict=True)
+        ]
         explicit = list(enumerate(b.cases)) if b.cases is not None else [(None, {})]
         count = math.prod(len(v) for v in b.matrix.values()) * max(1, len(rows)) * len(explicit)
         if count == 0:
@@ -276,7 +276,9 @@ class _Layout:
         override = "cpu" if self.device.type == "cpu" and b.cpu else None
         candidates = []
         if index is not None:
-            candidates += [f"{override}.cases[{index}]"] if override and b.cpu and b.cpu.cases else []
+            candidates += (
+                [f"{override}.cases[{index}]"] if override and b.cpu and b.cpu.cases else []
+            )
             candidates += [f"cases[{index}]"]
         candidates += [f"{override}.{g}.{name}" for g in ("matrix", "zip", "params") if override]
         candidates += [f"{g}.{name}" for g in ("matrix", "zip", "params")]

@@ -1,4 +1,4 @@
-"""What happened: samples, readings and outcomes. Raw values only; statistics are functions of them."""
+"""What happened: samples, readings, outcomes. Statistics are functions of them elsewhere."""
 
 from __future__ import annotations
 

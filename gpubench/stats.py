@@ -46,9 +46,7 @@ def median_ranks(n: int, level: float = LEVEL) -> tuple[int, int, float]:
         raise ValueError("interval of no samples")
     tail, best, best_tail = 0.0, 0, math.exp(-n * math.log(2))
     for k in range(n // 2):
-        log_p = (
-            math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
-        )
+        log_p = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
         tail += math.exp(log_p)
         if 2 * tail > 1 - level:
             break

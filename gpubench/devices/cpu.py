@@ -6,11 +6,16 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import torch
 
+from gpubench.devices.host import (
+    cpu_flags,
+    cpu_model,
+    last_level_cache_bytes,
+    memory_limit_bytes,
+)
 from gpubench.ports import Call, Timed
 from gpubench.spec import DeviceInfo
 
@@ -20,55 +25,6 @@ BATCH_S: Final = 0.02
 """Time after which a batch hands its samples over, so that stop rules can look."""
 MEMORY_SHARE: Final = 0.8
 """Share of the available memory that a case may fill."""
-
-
-def cpu_model() -> str:
-    """The CPU's name as the kernel reports it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def cpu_flags() -> frozenset[str]:
-    """Instruction-set flags of the first CPU; empty where the kernel does not list them."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("flags", "Features")):
-                return frozenset(line.partition(":")[2].split())
-    except OSError:
-        pass
-    return frozenset()
-
-
-def last_level_cache_bytes() -> int | None:
-    """Size of the largest cache of CPU 0."""
-    sizes = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        text = path.read_text().strip()
-        factor = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:], 1)
-        digits = text.rstrip("KMG")
-        if digits.isdigit():
-            sizes.append(int(digits) * factor)
-    return max(sizes, default=None)
-
-
-def memory_limit_bytes() -> int | None:
-    """Memory that this process may use: what is available, within the cgroup's limit."""
-    available = None
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable"):
-                available = int(line.split()[1]) * 1024
-        limit = Path("/sys/fs/cgroup/memory.max")
-        if limit.exists() and (text := limit.read_text().strip()).isdigit():
-            available = min(available or int(text), int(text))
-    except (OSError, ValueError):
-        return None
-    return available
 
 
 def unsupported_precisions(flags: frozenset[str]) -> dict[str, str]:

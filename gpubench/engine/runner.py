@@ -60,9 +60,7 @@ class Runner:
         )
         return record, sticky
 
-    def _outcome(
-        self, case: Case, seed: int, progress: Progress | None
-    ) -> tuple[Outcome, bool]:
+    def _outcome(self, case: Case, seed: int, progress: Progress | None) -> tuple[Outcome, bool]:
         try:
             return self._measured(case, seed, progress), False
         except Unsupported as error:

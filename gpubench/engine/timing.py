@@ -81,7 +81,9 @@ def measure(
     """
     begun = device.wall_s()
     first = build(0)
+    estimate_from = device.wall_s()
     estimate_s, warmed = device.estimate(first)
+    estimating_s = device.wall_s() - estimate_from
     sets = device.input_sets(footprint_bytes, policy.cache, estimate_s)
     calls = [first, *(build(i) for i in range(1, sets))]
     with no_garbage_collection():
@@ -103,7 +105,7 @@ def measure(
         stopped_by=reason,
         warmup_calls=warmed,
         floor_s=timer.floor_s,
-        measuring_s=done - warm_from,
+        measuring_s=estimating_s + done - warm_from,
         input_sets=len(calls),
         readings=tuple(tally.readings),
     )
@@ -136,9 +138,7 @@ def _sample(
     def while_busy() -> None:
         reading = probe.read() if probe else None
         if reading is not None:
-            readings.append(
-                Reading(device.wall_s() - begun, reading.values, reading.reasons)
-            )
+            readings.append(Reading(device.wall_s() - begun, reading.values, reading.reasons))
 
     while True:
         readings.clear()

@@ -39,9 +39,7 @@ def classify(name: str) -> str:
     return "tensor" if any(part in text for part in TENSOR) else "unknown"
 
 
-def judge(
-    kernels: Sequence[str], case: Case, device: DeviceInfo, time_s: float
-) -> TensorCoreUse:
+def judge(kernels: Sequence[str], case: Case, device: DeviceInfo, time_s: float) -> TensorCoreUse:
     """Verdict from kernel names and from the rate, each with its evidence."""
     evidence: list[str] = []
     cc = device.compute_capability

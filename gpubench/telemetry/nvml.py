@@ -60,7 +60,9 @@ class Nvml:
             self._handle = self._find(uuid, pci_bus_id)
         except pynvml.NVMLError as error:
             self.close()
-            raise NvmlUnavailable(f"NVML does not know GPU {uuid or pci_bus_id}: {error}") from error
+            raise NvmlUnavailable(
+                f"NVML does not know GPU {uuid or pci_bus_id}: {error}"
+            ) from error
 
     @staticmethod
     def _find(uuid: str | None, pci_bus_id: str | None) -> Any:
@@ -176,7 +178,9 @@ class Nvml:
         found = _maybe(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle)
         if found is None:
             return None
-        return [(int(p.pid), None if p.usedGpuMemory is None else int(p.usedGpuMemory)) for p in found]
+        return [
+            (int(p.pid), None if p.usedGpuMemory is None else int(p.usedGpuMemory)) for p in found
+        ]
 
     def utilisation(self) -> float | None:
         """Share of the last sampling window in which some kernel ran; no MIG device has it."""

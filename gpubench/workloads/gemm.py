@@ -154,14 +154,18 @@ class Gemm:
         rows = torch.randperm(self.m, generator=generator)[:CHECK_ROWS].to(a.device)
         products = torch.randperm(self.batch, generator=generator)[:8].tolist()
         error = norm = 0.0
+        order = torch.randperm(self.k, generator=generator).to(a.device)
         for p in products:
-            reference = a[p, rows].double() @ b[p].double()
+            # Summed in another order: the same kernel in the same order would make the
+            # same rounding errors, and FP64 would be compared with itself.
+            reference = a[p, rows][:, order].double() @ b[p, order].double()
             error += float((out[p, rows].double() - reference).square().sum())
             norm += float(reference.square().sum())
         return Accuracy(
             rel_error=math.sqrt(error / norm) if norm > 0 else math.nan,
             tolerance=self.tolerance(),
-            reference=f"FP64 product of the same operands, {len(rows)} of {self.m} rows"
+            reference="FP64 product of the same operands, summed in random order:"
+            f" {len(rows)} of {self.m} rows"
             + (f" of {len(products)} of {self.batch} products" if self.batch > 1 else ""),
         )
 

@@ -1,0 +1,222 @@
+"""The child process: reads cases from stdin, writes records to stdout, one JSON a line.
+
+It speaks the file format (``gpubench.codec``). Messages to it::
+
+    {"op": "hello", "device": "auto", "quick": false}
+    {"op": "case", "case": {...}, "seed": 7}
+
+and from it::
+
+    {"event": "ready", "device": {...}, "environment": {...}}
+    {"event": "refused", "problem": "...", "expected": "..."}
+    {"event": "progress", "samples": 40, "time_s": 0.001}
+    {"event": "record", "record": {...}, "sticky": false}
+
+End of input ends it. Whatever a library prints goes to stderr, so that it cannot
+corrupt the protocol.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import IO, Any, Final
+
+from gpubench.codec import decode_case, dumps, encode_record
+from gpubench.errors import CaseFailed, InputError
+from gpubench.ports import Device, Probe
+from gpubench.record import Fact
+from gpubench.registry import workload
+from gpubench.spec import Case, DeviceInfo
+
+PROGRESS_EVERY_S: Final = 0.1
+PR_SET_PDEATHSIG: Final = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when the parent goes, even by SIGKILL (Linux)."""
+    parent = os.getppid()
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:  # it went while we were asking
+        os._exit(1)
+
+
+def prefer_for_oom() -> None:
+    """If the machine runs out of memory, it should be this process that goes."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        pass
+
+
+def open_device(request: str) -> tuple[Device, str]:
+    """The device that ``--device`` asks for, and one line on how it was chosen.
+
+    Raises:
+        InputError: it is not there, or the request is not understood.
+    """
+    import torch
+
+    from gpubench.devices.cpu import CpuDevice
+
+    kind, _, index = request.partition(":")
+    if kind == "auto":
+        if torch.cuda.is_available():
+            kind, note = "cuda", "auto: a CUDA device is there"
+        else:
+            from gpubench.devices.cuda import why_no_cuda
+
+            kind, note = "cpu", f"auto: no CUDA device; that would need {why_no_cuda()}"
+    else:
+        note = f"asked for with --device {request}"
+    if kind == "cpu" and not index:
+        return CpuDevice(note), note
+    if kind == "cuda" and (not index or index.isdigit()):
+        from gpubench.devices.cuda import CudaDevice
+
+        return CudaDevice(int(index or 0), note), note
+    raise InputError(f"unknown device {request!r}", expected="auto, cpu, cuda or cuda:N")
+
+
+def translate_cuda(error: BaseException) -> CaseFailed | None:
+    """CUDA's errors by what they mean for the process.
+
+    After an illegal address, a failed assertion or a launch failure every later call in
+    the same context fails: the process has to go (CUDA Runtime API, cudaError_t).
+    """
+    import torch
+
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else type(error).__name__
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return CaseFailed("out_of_memory", first)
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return CaseFailed("out_of_memory", first or "out of memory")
+    accelerator = getattr(torch, "AcceleratorError", ())
+    if isinstance(error, accelerator) or "CUDA error" in text or "device-side assert" in text:
+        return CaseFailed("error", first, sticky=_context_is_broken())
+    return None
+
+
+def _context_is_broken() -> bool:
+    import torch
+
+    if not torch.cuda.is_available():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
+
+
+class Worker:
+    """One child: a device, a runner, and the line protocol around them."""
+
+    def __init__(self, source: IO[str], sink: IO[str]) -> None:
+        self._source, self._sink = source, sink
+        self._last_progress = 0.0
+
+    def serve(self) -> int:
+        """Answer messages until the input ends; returns the exit status."""
+        hello = self._source.readline()
+        if not hello:
+            return 0
+        message = json.loads(hello)
+        try:
+            device, _note = open_device(message["device"])
+        except InputError as error:
+            self._send({"event": "refused", "problem": error.problem, "expected": error.expected})
+            return 0
+        runner = self._runner(device, bool(message.get("quick")))
+        # What the imports made stays: collecting it anew before each case takes 0.1 s.
+        gc.collect()
+        gc.freeze()
+        for line in self._source:
+            self._serve_case(runner, json.loads(line))
+            # A sticky error has been told; the parent starts a fresh process.
+        return 0
+
+    def _runner(self, device: Device, quick: bool) -> Any:
+        from gpubench.engine.environment import capture
+        from gpubench.engine.runner import Runner
+
+        device.prepare("fp32")
+        probe, facts = open_probe(device.info)
+        tracer = None
+        if device.info.type == "cuda":
+            from gpubench.telemetry.kernels import TorchTracer
+
+            tracer = TorchTracer(device.info)
+        environment = capture(device.info, facts)
+        self._send(
+            {
+                "event": "ready",
+                "device": asdict(device.info),
+                "environment": dict(environment.facts),
+            }
+        )
+        return Runner(device, probe, tracer, translate_cuda, quick)
+
+    def _serve_case(self, runner: Any, message: Mapping[str, Any]) -> None:
+        case = with_work(decode_case(message["case"], None))
+        record, sticky = runner.run(case, int(message["seed"]), self._progress)
+        self._send({"event": "record", "record": encode_record(record), "sticky": sticky})
+
+    def _progress(self, samples: int, time_s: float) -> None:
+        now = time.monotonic()
+        if now - self._last_progress >= PROGRESS_EVERY_S:
+            self._last_progress = now
+            self._send({"event": "progress", "samples": samples, "time_s": time_s})
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        self._sink.write(dumps(message) + "\n")
+        self._sink.flush()
+
+
+def with_work(case: Case) -> Case:
+    """The case with FLOPs and bytes counted anew by its workload."""
+    work = workload(case.workload).from_params(case.params, case.precision)
+    return replace(case, work=work.work())
+
+
+def open_probe(device: DeviceInfo) -> tuple[Probe | None, Mapping[str, Fact]]:
+    """NVML for a CUDA device; without it, no probe and the reason as a fact."""
+    if device.type != "cuda":
+        return None, {}
+    from gpubench.telemetry.nvml import Nvml, NvmlUnavailable
+
+    try:
+        nvml = Nvml(uuid=device.uuid)
+    except NvmlUnavailable as error:
+        return None, {"gpu.nvml": str(error)}
+    return nvml, {**nvml.facts(), "gpu.nvml": "in use"}
+
+
+def main() -> int:
+    """Entry point of ``python -m gpubench.engine.worker``."""
+    die_with_parent()
+    prefer_for_oom()
+    # The protocol keeps the real stdout; everything else that prints goes to stderr.
+    sink = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        return Worker(sys.stdin, sink).serve()
+    except (BrokenPipeError, KeyboardInterrupt):
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

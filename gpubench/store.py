@@ -1,0 +1,310 @@
+"""The store: append runs and records, query them. SQLite by default, PostgreSQL by URL.
+
+One transaction a record: what was reported as done survives the death of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
+
+from gpubench.codec import (
+    decode_record,
+    decode_run,
+    dumps,
+    encode_record,
+    encode_run,
+)
+from gpubench.errors import InputError, StoreError, UnknownName
+from gpubench.record import Measurement, Record, Run
+from gpubench.stats import summarize
+
+STORE_VERSION: Final = 1
+
+metadata = sa.MetaData()
+
+meta = sa.Table(
+    "gpubench_meta",
+    metadata,
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("value", sa.String(200), nullable=False),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.String(80), primary_key=True),
+    sa.Column("label", sa.String(200), index=True),
+    sa.Column("suite", sa.String(200), nullable=False, index=True),
+    sa.Column("started_at", sa.String(40), nullable=False, index=True),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+records = sa.Table(
+    "records",
+    metadata,
+    sa.Column("run_id", sa.String(80), sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("benchmark", sa.String(100), primary_key=True),
+    sa.Column("case_key", sa.String(100), primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("device", sa.String(200), nullable=False),
+    sa.Column("median_s", sa.Float),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index("records_by_case", "case_key", "run_id"),
+)
+
+
+def default_url() -> str:
+    """``GPUBENCH_STORE``, or a SQLite file in the user's data folder."""
+    from platformdirs import user_data_path
+
+    given = os.environ.get("GPUBENCH_STORE")
+    if given:
+        return given
+    return f"sqlite:///{user_data_path('gpubench') / 'results.db'}"
+
+
+class Store:
+    """An open store.
+
+    Args:
+        url: SQLAlchemy URL; a bare path means a SQLite file.
+
+    Raises:
+        StoreError: cannot be opened, is no gpubench store, or is of a newer version.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        url = url or default_url()
+        self.url = url if "://" in url else f"sqlite:///{url}"
+        try:
+            parsed = sa.make_url(self.url)
+            self.shown = parsed.render_as_string(hide_password=True)
+            if parsed.get_backend_name() == "sqlite" and parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            self._engine = sa.create_engine(parsed, connect_args=_connect_args(parsed))
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise StoreError(
+                f"{url!r} is no store: {error}",
+                expected="a file, sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE",
+            ) from error
+        except ImportError as error:
+            raise StoreError(
+                f"the driver of this store is not installed: {error}",
+                expected="pip install 'gpubench[postgres]'",
+            ) from error
+        except OSError as error:
+            raise StoreError(f"cannot open the store {url!r}: {error.strerror}") from error
+        if self._engine.dialect.name == "sqlite":
+            sa.event.listen(self._engine, "connect", _sqlite_pragmas)
+        with self._translated():
+            self._create()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            cause = str(error.orig).splitlines()[0] if error.orig else str(error)
+            raise StoreError(f"the store {self.shown} does not answer: {cause}") from error
+        except SQLAlchemyError as error:
+            raise StoreError(f"the store {self.shown}: {error}") from error
+
+    def _create(self) -> None:
+        with self._engine.begin() as connection:
+            if self._engine.dialect.name == "sqlite":
+                # Two processes may open a new store at once: the first takes the lock.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            metadata.create_all(connection)
+            row = connection.execute(sa.select(meta.c.value).where(meta.c.name == "version"))
+            version = row.scalar()
+            if version is None:
+                connection.execute(meta.insert().values(name="version", value=str(STORE_VERSION)))
+            elif int(version) > STORE_VERSION:
+                raise StoreError(
+                    f"the store {self.shown} was made by a newer gpubench (version {version},"
+                    f" this one knows {STORE_VERSION})",
+                    expected="pip install -U gpubench",
+                )
+
+    # ---- writing
+
+    def begin(self, run: Run) -> None:
+        """Add a run.
+
+        Raises:
+            StoreError: one of that id is there already.
+        """
+        with self._translated(), self._engine.begin() as connection:
+            known = connection.execute(sa.select(runs.c.id).where(runs.c.id == run.id)).scalar()
+            if known is not None:
+                raise StoreError(f"the store has a run {run.id!r} already")
+            connection.execute(runs.insert().values(**_run_row(run)))
+
+    def update(self, run: Run) -> None:
+        """Replace the head of a run."""
+        with self._translated(), self._engine.begin() as connection:
+            connection.execute(runs.update().where(runs.c.id == run.id).values(**_run_row(run)))
+
+    def finish(self, run: Run, status: str) -> Run:
+        """Mark a run as ``finished`` or ``interrupted``; returns it so marked."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        done = replace(run, status=status, finished_at=now)
+        self.update(done)
+        return done
+
+    def put(self, run_id: str, record: Record) -> None:
+        """Add a record in a transaction of its own; one of the same case is replaced."""
+        with self._translated(), self._engine.begin() as connection:
+            self._put(connection, run_id, record)
+
+    def _put(self, connection: sa.Connection, run_id: str, record: Record) -> None:
+        case = record.case
+        same = sa.and_(
+            records.c.run_id == run_id,
+            records.c.benchmark == case.benchmark,
+            records.c.case_key == case.key,
+        )
+        connection.execute(records.delete().where(same))
+        position = connection.execute(
+            sa.select(sa.func.coalesce(sa.func.max(records.c.position), -1) + 1).where(
+                records.c.run_id == run_id
+            )
+        ).scalar_one()
+        outcome = record.outcome
+        median = summarize(outcome.samples).median_s if isinstance(outcome, Measurement) else None
+        connection.execute(
+            records.insert().values(
+                run_id=run_id,
+                benchmark=case.benchmark,
+                case_key=case.key,
+                position=position,
+                status=record.status,
+                device=record.device.name,
+                median_s=median,
+                body=dumps(encode_record(record)),
+            )
+        )
+
+    def add(self, run: Run, found: Sequence[Record]) -> None:
+        """Add a whole run, as imported: all of it or nothing.
+
+        Raises:
+            StoreError: a run of that id is there already.
+        """
+        with self._translated(), self._engine.begin() as connection:
+            known = connection.execute(sa.select(runs.c.id).where(runs.c.id == run.id)).scalar()
+            if known is not None:
+                raise StoreError(
+                    f"the store has a run {run.id!r} already", expected="`results remove` first"
+                )
+            connection.execute(runs.insert().values(**_run_row(run)))
+            for record in found:
+                self._put(connection, run.id, record)
+
+    def remove(self, run_id: str) -> None:
+        """Remove a run and its records."""
+        with self._translated(), self._engine.begin() as connection:
+            connection.execute(records.delete().where(records.c.run_id == run_id))
+            connection.execute(runs.delete().where(runs.c.id == run_id))
+
+    # ---- reading
+
+    def runs(self, suite: str | None = None) -> list[Run]:
+        """Every run, newest first."""
+        query = sa.select(runs.c.body).order_by(runs.c.started_at.desc(), runs.c.id.desc())
+        if suite is not None:
+            query = query.where(runs.c.suite == suite)
+        with self._translated(), self._engine.connect() as connection:
+            return [decode_run(json.loads(b)) for b in connection.execute(query).scalars()]
+
+    def find(self, name: str) -> Run:
+        """A run by id, by a unique start of its id, by label (the newest) or ``latest``.
+
+        Raises:
+            UnknownName: there is none, with the nearest id or label.
+        """
+        everything = self.runs()
+        if name == "latest" and everything:
+            return everything[0]
+        tests: list[Callable[[Run], bool]] = [
+            lambda r: r.id == name,
+            lambda r: r.label == name,
+        ]
+        for test in tests:
+            for run in everything:
+                if test(run):
+                    return run
+        starts = [r for r in everything if len(name) >= 4 and r.id.startswith(name)]
+        if len(starts) == 1:
+            return starts[0]
+        if len(starts) > 1:
+            raise InputError(f"{name!r} is the start of {len(starts)} run ids")
+        known = {r.id for r in everything} | {r.label for r in everything if r.label}
+        if not known:
+            raise InputError(f"no run {name!r}: the store {self.shown} is empty")
+        raise UnknownName("run", name, known | {"latest"})
+
+    def records(self, run_id: str) -> list[Record]:
+        """Records of a run, in the order they were stored."""
+        query = sa.select(records.c.body).where(records.c.run_id == run_id)
+        query = query.order_by(records.c.position)
+        with self._translated(), self._engine.connect() as connection:
+            return [decode_record(json.loads(b)) for b in connection.execute(query).scalars()]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Run id -> status -> number of records."""
+        query = sa.select(records.c.run_id, records.c.status, sa.func.count()).group_by(
+            records.c.run_id, records.c.status
+        )
+        found: dict[str, dict[str, int]] = {}
+        with self._translated(), self._engine.connect() as connection:
+            for run_id, status, count in connection.execute(query):
+                found.setdefault(run_id, {})[status] = count
+        return found
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "label": run.label,
+        "suite": run.suite,
+        "started_at": run.started_at,
+        "status": run.status,
+        "body": dumps(encode_run(run)),
+    }
+
+
+def _connect_args(url: sa.URL) -> dict[str, Any]:
+    # Another run may be writing: wait for it rather than fail.
+    return {"timeout": 30} if url.get_backend_name() == "sqlite" else {"connect_timeout": 10}
+
+
+def _sqlite_pragmas(connection: Any, _record: object) -> None:
+    # The driver's own transaction handling starts them late; SQLAlchemy's begin is enough.
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()

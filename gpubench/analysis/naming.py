@@ -43,9 +43,18 @@ def case_names(records: Sequence[Record]) -> dict[str, str]:
     A case's own label wins; otherwise the parameters that vary within the benchmark.
     """
     groups: dict[str, list[Case]] = defaultdict(list)
+    workloads: dict[str, list[Case]] = defaultdict(list)
     for record in records:
         groups[record.case.benchmark].append(record.case)
-    return {case.key: _name(case, _varying(cases)) for cases in groups.values() for case in cases}
+        workloads[record.case.workload].append(record.case)
+    # A benchmark of one shape is named by what tells it from the rest of the run.
+    wider = {workload: _varying(cases) for workload, cases in workloads.items()}
+    return {
+        case.key: _name(case, varying or wider[case.workload])
+        for cases in groups.values()
+        for varying in [_varying(cases)]
+        for case in cases
+    }
 
 
 def _varying(cases: Sequence[Case]) -> frozenset[str]:

@@ -82,7 +82,8 @@ def _headline(level: str, found: Sequence[Finding], rows: Sequence[Result]) -> s
     if level == NOTHING:
         return "Nothing was measured"
     if level == TRUSTED:
-        return "These results can be trusted"
+        on_cpu = all(r.provenance == MEASURED_CPU for r in rows if r.summary)
+        return f"These {'CPU ' if on_cpu else ''}results can be trusted"
     if level == CAVEATS:
         count = sum(f.severity == "warn" for f in found)
         return f"Usable, with {count} caveat{'s' if count > 1 else ''}"

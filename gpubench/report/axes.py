@@ -77,10 +77,16 @@ def _work_axis(results: Sequence[Result]) -> Axis | None:
         ("B", "Bytes per call", _bytes),
     ):
         values = [v for r in results if (v := pick(r))]
-        if len(values) == len(results) and len(set(values)) > 1:
+        if len(values) == len(results) and _sweeps(results, pick):
             ticks = log_ticks(min(values), max(values), unit)
             return Axis(title, pick, ticks, False, "the work of a call")
     return None
+
+
+def _sweeps(results: Sequence[Result], pick: Callable[[Result], float | None]) -> bool:
+    """Whether some precision has points at two places; else there is nothing to draw against."""
+    places = {(r.record.case.precision, pick(r)) for r in results}
+    return len(places) > len({precision for precision, _ in places})
 
 
 def _flops(result: Result) -> float | None:
@@ -139,7 +145,7 @@ def rate_ticks(values: Sequence[float], unit: str) -> dict[str, Any]:
 
 
 def _tick(value: float, unit: str) -> str:
-    if unit == "" and (value < 1e-3 or value >= 1e4):
+    if unit == "" and (value < 0.1 or value >= 1e4):
         return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
     text = scaled(value, unit)
     number, space, rest = text.partition(" ")

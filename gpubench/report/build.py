@@ -9,14 +9,17 @@ from typing import Final
 
 import gpubench
 from gpubench.analysis.findings import Finding
-from gpubench.analysis.results import MEASURED_CPU, PREDICTED, PUBLISHED, Result, results
+from gpubench.analysis.results import MEASURED_CPU, PREDICTED, Result, results
 from gpubench.analysis.verdicts import Verdict, verdict
 from gpubench.record import Record, Run
 from gpubench.report import figures
 from gpubench.report.cards import cards
+from gpubench.report.distributions import noise_figure
 from gpubench.report.environment import environment_groups
-from gpubench.report.figures import MAX_FIGURES, Ids
+from gpubench.report.figures import MAX_FIGURES
+from gpubench.report.roofline import roofline_figure
 from gpubench.report.rows import columns_and_rows, failure_views, skip_groups
+from gpubench.report.traces import Ids
 from gpubench.report.view import (
     ChartSection,
     Fact,
@@ -49,11 +52,11 @@ def report_view(runs: Sequence[tuple[Run, Sequence[Record]]], data_note: str = "
         for i, (run, records) in enumerate(runs)
     )
     title = views[0].title if len(views) == 1 else f"{len(views)} runs"
-    shown = {v.provenance for v in views} | {PUBLISHED, PREDICTED}
+    predicted = any(r.model.predicted_s is not None for _, records in runs for r in records)
+    shown = [v.provenance for v in views] + ([PREDICTED] if predicted else [])
     legend = tuple(
-        Fact(name, text) for name, text in MARKERS.items()
-        if any(name in part for part in shown)
-    )  # fmt: skip
+        Fact(name, text) for name, text in MARKERS.items() if any(name in s for s in shown)
+    )
     return ReportView(title, gpubench.__version__, views, legend, data_note)
 
 
@@ -127,7 +130,6 @@ def _facts(run: Run) -> tuple[Fact, ...]:
         if env.get(key) is not None
     ]  # fmt: skip
     found = [
-        Fact("Suite", run.suite),
         Fact("Run", run.id),
         Fact("Started", _moment(run.started_at)),
     ]
@@ -195,13 +197,13 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
                  figures.speedup_figures(rows, ids),
                  "No speed-up chart: no benchmark has two cases with a measured baseline."),
         _section(f"{ids.prefix}rooflines", "Roofline",
-                 [f for f in [figures.roofline_figure(rows, ids)] if f],
+                 [f for f in [roofline_figure(rows, ids)] if f],
                  "No roofline: fewer than two measured cases have FLOPs and bytes counted."),
-        _section(f"{ids.prefix}errors", "Error by precision",
+        _section(f"{ids.prefix}errors", "Error against FP64",
                  [f for f in [figures.error_figure(rows, ids)] if f],
                  "No error chart: no result has an error against FP64 to show."),
         _section(f"{ids.prefix}noise-section", "Sample distributions",
-                 [f for f in [figures.noise_figure(rows, ids)] if f],
+                 [f for f in [noise_figure(rows, ids)] if f],
                  "No distributions: no sample was kept."),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gpubench.analysis.findings import cases_text
 from gpubench.analysis.results import Result
-from gpubench.report.figures import Ids, color, doubtful
+from gpubench.report.traces import Ids, color, doubtful
 from gpubench.report.view import Card, Link
 from gpubench.spec import PRECISIONS
 from gpubench.stats import geometric_mean
@@ -32,10 +32,10 @@ def cards(results: Sequence[Result], ids: Ids) -> tuple[Card, ...]:
 def _card(title: str, tint: str, group: Sequence[Result], ids: Ids) -> Card:
     usable = [r for r in group if r.rate and not doubtful(r)]
     if not usable:
-        return Card(title, "–", (_why_absent(group),), tint, absent=True)
+        return Card(title, "–", "", (_why_absent(group),), tint, absent=True)
     best = max(usable, key=lambda r: r.rate.value if r.rate else 0.0)
     assert best.rate is not None
-    value = show(best.rate_metric, best.rate.value)
+    value, _, unit = show(best.rate_metric, best.rate.value).partition(" ")
     lines = []
     if best.share_of_peak is not None:
         share = show("share_of_peak", best.share_of_peak)
@@ -44,7 +44,7 @@ def _card(title: str, tint: str, group: Sequence[Result], ids: Ids) -> Card:
     left_out = sum(1 for r in group if r.rate and doubtful(r))
     if left_out:
         lines.append(f"{cases_text(left_out)} left out as unreliable")
-    return Card(title, value, tuple(lines), tint, link=Link(ids.case(best), best.name))
+    return Card(title, value, unit, tuple(lines), tint, link=Link(ids.case(best), best.name))
 
 
 def _speedup_line(usable: Sequence[Result]) -> list[str]:

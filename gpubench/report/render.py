@@ -106,6 +106,7 @@ def _templates() -> Environment:
     )
     found.filters["code"] = _code
     found.filters["md"] = _md
+    found.filters["mdcode"] = _md_code
     return found
 
 
@@ -118,6 +119,12 @@ def _md(text: str) -> str:
     """Text from a stranger as Markdown that shows it and does nothing else."""
     flat = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|~!#])", r"\\\1", flat)
+
+
+def _md_code(text: str) -> str:
+    """The same, but what stands between backticks stays code."""
+    parts = re.split(r"(`[^`\n|]+`)", text)
+    return "".join(part if part[:1] == "`" and len(part) > 2 else _md(part) for part in parts)
 
 
 def _asset(name: str) -> str:

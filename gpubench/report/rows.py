@@ -12,7 +12,7 @@ from gpubench.analysis.flags import flag_info
 from gpubench.analysis.results import Result
 from gpubench.record import Failure
 from gpubench.report.details import detail_groups
-from gpubench.report.figures import Ids, doubtful
+from gpubench.report.traces import Ids, doubtful
 from gpubench.report.view import Cell, Column, FailureView, Link, Row, SkipGroup
 from gpubench.report.wording import FAILURES
 from gpubench.units import percent, scaled, show

@@ -51,6 +51,7 @@ class Card:
 
     title: str
     value: str
+    unit: str
     lines: tuple[str, ...]
     color: str
     absent: bool = False

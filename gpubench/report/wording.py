@@ -37,10 +37,10 @@ TENSOR_CORES: Final = {
     "not_applicable": "not applicable",
 }
 MARKERS: Final = {
-    MEASURED_CUDA: "filled marker: timed on a CUDA device in this run",
-    MEASURED_CPU: "open marker: timed on a CPU; says nothing about a GPU",
-    PUBLISHED: "crossed marker: taken from a published source, which is named",
-    PREDICTED: "dotted outline: computed by the cost model, with its error band",
+    MEASURED_CUDA: "filled marker; timed on a CUDA device in this run",
+    MEASURED_CPU: "open marker, “(CPU)”; timed on a CPU, so it says nothing about a GPU",
+    PUBLISHED: "marker with a dot; taken from a published source, which is named",
+    PREDICTED: "words only, in the details of a case; computed by the cost model, with its band",
 }
 """Provenance -> how a chart marks it, without colour."""
 

@@ -52,7 +52,7 @@ const charts = (() => {
       hoverlabel: { bgcolor: theme.color("--panel"), bordercolor: theme.color("--line-strong"),
         font: { color: theme.color("--ink") }, align: "left" },
       legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", xanchor: "left",
-        itemwidth: 30, bgcolor: "rgba(0,0,0,0)" },
+        itemwidth: 30, itemsizing: "constant", bgcolor: "rgba(0,0,0,0)" },
       showlegend: true,
     };
     const axes = {};

@@ -1,0 +1,176 @@
+"""Traces: how a case is marked, and what is shared by all figures.
+
+Colours are CSS variables, so that figures follow the theme.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import plotly.graph_objects as go
+
+from gpubench.analysis.flags import flag_info
+from gpubench.analysis.results import MEASURED_CPU, Interval, Result
+from gpubench.spec import PRECISIONS
+from gpubench.units import scaled, show
+
+MAX_POINTS: Final = 1500
+"""Points a figure draws; beyond that every n-th, and the figure says so."""
+
+SYMBOLS: Final = {
+    "fp64": "diamond",
+    "fp32": "circle",
+    "tf32": "square",
+    "fp16": "triangle-up",
+    "bf16": "triangle-down",
+    "fp8": "pentagon",
+}
+_SIZES: Final = {"fp16": 13, "bf16": 8}
+"""Marker sizes: FP16 and BF16 often coincide, and a small one on a large one shows both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Anchors of cases and the prefix of figure ids, both within one report."""
+
+    prefix: str
+
+    def case(self, result: Result) -> str:
+        """The anchor of a case."""
+        return f"{self.prefix}case-{result.record.case.key}"
+
+
+def color(precision: str) -> str:
+    """The CSS variable that colours a precision."""
+    return f"var(--c-{precision if precision in SYMBOLS else 'other'})"
+
+
+def symbol(result: Result) -> str:
+    """The marker of a precision; open where it was measured on CPU."""
+    shape = SYMBOLS.get(result.record.case.precision, "hexagon")
+    return shape + "-open" if result.provenance == MEASURED_CPU else shape
+
+
+def doubtful(result: Result) -> bool:
+    """Whether a flag says not to rely on the number."""
+    return any(flag_info(f).severity == "bad" for f in result.flags)
+
+
+def empty_figure() -> Any:
+    """Start a figure without Plotly's own template."""
+    return go.Figure(layout={"template": {"layout": {}}})
+
+
+def plain(figure: Any) -> dict[str, Any]:
+    """Turn a figure into plain JSON data."""
+    spec: dict[str, Any] = json.loads(figure.to_json())
+    spec["layout"].pop("template", None)
+    return spec
+
+
+def thinned(results: Sequence[Result]) -> tuple[list[Result], str]:
+    """Take every n-th case where there are too many to draw, and say so."""
+    if len(results) <= MAX_POINTS:
+        return list(results), ""
+    step = -(-len(results) // MAX_POINTS)
+    shown = list(results)[::step]
+    return shown, f"Drawn: {len(shown)} of {len(results)} cases, every {step}th; the table has all."
+
+
+def by_precision(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Group by precision, in the order of the standard names."""
+    groups: dict[str, list[Result]] = defaultdict(list)
+    for r in results:
+        groups[r.record.case.precision].append(r)
+    known = [p for p in PRECISIONS if p in groups]
+    return {p: groups[p] for p in known + [p for p in groups if p not in known]}
+
+
+def _hover(result: Result, value: str) -> str:
+    time = scaled(result.summary.median_s, "s") if result.summary else "–"
+    mark = " · measured on CPU" if result.provenance == MEASURED_CPU else ""
+    note = "".join(f"<br>{flag_info(f).title}" for f in result.flags)
+    text = f"{result.record.case.precision} · {time}{mark}"
+    return f"<b>{html.escape(result.name)}</b><br>{value}<br>{html.escape(text)}{html.escape(note, False).replace('&lt;br&gt;', '<br>')}"
+
+
+def _errors(intervals: Sequence[Interval]) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [i.high - i.value for i in intervals],
+        "arrayminus": [i.value - i.low for i in intervals],
+        "thickness": 1.2,
+        "width": 3,
+    }
+
+
+def scatter(
+    results: Sequence[Result],
+    ids: Ids,
+    x: Callable[[Result], float | None],
+    pick: Callable[[Result], Interval | None],
+    metric: str,
+    *,
+    lines: bool = False,
+    errors: bool = True,
+) -> list[Any]:
+    """A trace for each precision, and one of crosses over the doubtful points."""
+    traces = []
+    for precision, group in by_precision(results).items():
+        points = sorted(
+            ((x(r), pick(r), r) for r in group), key=lambda p: (p[0] is None, p[0] or 0.0)
+        )
+        kept = [(a, b, r) for a, b, r in points if a is not None and b is not None]
+        if not kept:
+            continue
+        suffix = " (CPU)" if kept[0][2].provenance == MEASURED_CPU else ""
+        traces.append(
+            go.Scatter(
+                x=[a for a, _, _ in kept],
+                y=[b.value for _, b, _ in kept],
+                mode="lines+markers" if lines else "markers",
+                name=html.escape(precision + suffix),
+                legendgroup=html.escape(precision),
+                marker={"symbol": [symbol(r) for _, _, r in kept], "size": _SIZES.get(precision, 9),
+                        "color": color(precision), "line": {"width": 1.6, "color": color(precision)}},
+                line={"color": color(precision), "width": 1.6},
+                error_y=_errors([b for _, b, _ in kept]) | {"color": color(precision)}
+                if errors else None,
+                text=[_hover(r, _interval_hover(metric, b)) for _, b, r in kept],
+                customdata=[ids.case(r) for _, _, r in kept],
+                hovertemplate="%{text}<extra></extra>",
+            )
+        )  # fmt: skip
+    bad = [(x(r), pick(r), r) for r in results if doubtful(r)]
+    marked = [(a, b) for a, b, _ in bad if a is not None and b is not None]
+    if marked:
+        traces.append(_crosses([a for a, _ in marked], [b.value for _, b in marked]))
+    return traces
+
+
+def _crosses(x: Sequence[float], y: Sequence[float]) -> Any:
+    marker = {"symbol": "x-thin", "size": 15, "line": {"width": 2.2, "color": "var(--ink)"}}
+    return go.Scatter(
+        x=list(x), y=list(y), mode="markers", name="do not rely on", marker=marker, hoverinfo="skip"
+    )
+
+
+def _interval_hover(metric: str, interval: Interval) -> str:
+    if interval.low == interval.high == interval.value:
+        return show(metric, interval.value)
+    low, high = show(metric, interval.low), show(metric, interval.high)
+    return f"{show(metric, interval.value)} [{low}, {high}]"
+
+
+def by_benchmark(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Group by benchmark, in the suite's order."""
+    groups: dict[str, list[Result]] = defaultdict(list)
+    for r in results:
+        groups[r.record.case.benchmark].append(r)
+    return dict(groups)

@@ -64,8 +64,9 @@ def _sentence(chosen: Sequence[Result], measured: Sequence[Result]) -> str:
     elif len(chosen) == len(measured):
         which = f"all {len(measured)} cases, noisiest first"
     else:
-        extra = " (and of some with spoiled samples)" if spoiled else ""
-        which = f"the {len(chosen)} noisiest of {len(measured)} cases{extra}"
+        marked = sum(_spoiled(r) for r in chosen)
+        extra = f" and {marked} with spoiled samples" if marked else ""
+        which = f"the {len(chosen) - marked} noisiest of {len(measured)} cases{extra}"
     marks = "; crosses are spoiled samples" if spoiled else ""
     return (
         f"Samples of {which}, as difference from the median of each{marks}. The middle half of"

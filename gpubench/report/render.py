@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import os
 import re
@@ -21,7 +20,7 @@ from gpubench.analysis.frame import frame
 from gpubench.errors import InputError, UnknownName
 from gpubench.record import Record, Run
 from gpubench.report.build import report_view
-from gpubench.report.payload import embedded_data, figure_data, table_data
+from gpubench.report.payload import embedded_data, figure_data, packed, table_data
 
 Runs = Sequence[tuple[Run, Sequence[Record]]]
 
@@ -134,9 +133,8 @@ def _asset(name: str) -> str:
 @lru_cache(maxsize=1)
 def _plotly() -> tuple[str, str]:
     """Plotly's bundle, gzipped in base64, and the CSP hash of the script it unpacks to."""
-    source = _asset("vendor/plotly-basic.min.js").encode()
-    packed = base64.b64encode(gzip.compress(source, 9, mtime=0)).decode("ascii")
-    return packed, _csp_hash(source)
+    source = _asset("vendor/plotly-basic.min.js")
+    return packed(source), _csp_hash(source.encode())
 
 
 def _csp_hash(source: bytes) -> str:
@@ -167,8 +165,8 @@ def _html(runs: Runs) -> str:
         plotly=plotly,
         plotly_license=_asset("vendor/plotly-basic.LICENSE.txt"),
         data=Markup(data),
-        table=Markup(table_data(view)),
-        figures=Markup(figure_data(view)),
+        table=table_data(view),
+        figures=figure_data(view),
     )  # fmt: skip
 
 

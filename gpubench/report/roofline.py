@@ -45,8 +45,8 @@ def roofline_figure(results: Sequence[Result], ids: Ids) -> FigureView | None:
     figure = empty_figure()
     for roof in roofs:
         figure.add_trace(_roof_trace(roof, low, high))
-        for label in _labels(roof, low, high):
-            figure.add_annotation(label)
+    for label in _labels(roofs, low, high):
+        figure.add_annotation(label)
     figure.add_traces(
         scatter(shown, ids, _intensity, lambda r: r.flops_per_s, "flops_per_s", errors=False)
     )
@@ -99,29 +99,29 @@ def _roof_trace(roof: _Roof, low: float, high: float) -> Any:
     )
 
 
-def _labels(roof: _Roof, low: float, high: float) -> list[dict[str, Any]]:
-    """The peak at the right end of its flat part, the bandwidth at the foot of the slope."""
-    base = {"showarrow": False, "yanchor": "bottom", "font": {"size": 11}}
+def _labels(roofs: Sequence[_Roof], low: float, high: float) -> list[dict[str, Any]]:
+    """Each peak at the right end of its flat part, each bandwidth left of its slope."""
     made = []
-    if roof.flops_per_s and roof.at(high) == roof.flops_per_s:
-        names = html.escape(", ".join(roof.precisions))
-        made.append(
-            base
-            | {
-                "x": math.log10(high),
-                "y": math.log10(roof.flops_per_s),
-                "xanchor": "right",
-                "text": f"{names} {scaled(roof.flops_per_s, 'FLOP/s')}",
-            }
-        )
-    if roof.bytes_per_s and roof.at(low) < (roof.flops_per_s or math.inf):
-        made.append(
-            base
-            | {
-                "x": math.log10(low),
-                "y": math.log10(roof.at(low) * 1.5),
-                "xanchor": "left",
-                "text": f"memory {scaled(roof.bytes_per_s, 'B/s')}",
-            }
-        )
+    for roof in roofs:
+        if roof.flops_per_s and roof.at(high) == roof.flops_per_s:
+            names = html.escape(", ".join(roof.precisions))
+            text = f"{names} {scaled(roof.flops_per_s, 'FLOP/s')}"
+            made.append(_label(text, high, roof.flops_per_s, "right"))
+    middle = low * (high / low) ** 0.16
+    for bandwidth in {roof.bytes_per_s for roof in roofs if roof.bytes_per_s}:
+        if all(roof.at(middle) < (roof.flops_per_s or math.inf) for roof in roofs):
+            text = f"memory {scaled(bandwidth, 'B/s')}"
+            made.append(_label(text, middle, 1.3 * bandwidth * middle, "right"))
     return made
+
+
+def _label(text: str, x: float, y: float, xanchor: str) -> dict[str, Any]:
+    return {
+        "text": text,
+        "x": math.log10(x),
+        "y": math.log10(y),
+        "xanchor": xanchor,
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"size": 11},
+    }

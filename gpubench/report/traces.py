@@ -138,7 +138,7 @@ def scatter(
                 name=html.escape(precision + suffix),
                 legendgroup=html.escape(precision),
                 marker={"symbol": [symbol(r) for _, _, r in kept], "size": _SIZES.get(precision, 9),
-                        "color": color(precision), "line": {"width": 1.6, "color": color(precision)}},
+                        "color": color(precision), "line": _outline(kept[0][2], precision)},
                 line={"color": color(precision), "width": 1.6},
                 error_y=_errors([b for _, b, _ in kept]) | {"color": color(precision)}
                 if errors else None,
@@ -152,6 +152,13 @@ def scatter(
     if marked:
         traces.append(_crosses([a for a, _ in marked], [b.value for _, b in marked]))
     return traces
+
+
+def _outline(result: Result, precision: str) -> dict[str, Any]:
+    """Open markers are their outline; filled ones get a thin gap where they overlap."""
+    if result.provenance == MEASURED_CPU:
+        return {"width": 1.6, "color": color(precision)}
+    return {"width": 0.8, "color": "var(--bg)"}
 
 
 def _crosses(x: Sequence[float], y: Sequence[float]) -> Any:

@@ -1,19 +1,16 @@
 // Charts: drawn by Plotly when they come into view, from specs that hold no decisions.
 
 const charts = (() => {
-  const text = (id) => document.getElementById(id).textContent;
   const FACTORS = { s: 1, ms: 1e3, "µs": 1e6, ns: 1e9, ps: 1e12 };
   const drawn = new Map();
-  let specs = null;
+  let specs = null;  // a promise
   let documents = null;
   let loading = null;
 
-  // The bundle is kept gzipped; the page's policy admits exactly this script by its hash.
+  // The page's policy admits exactly this script by its hash.
   async function unpack() {
-    const bytes = Uint8Array.from(atob(text("plotly-gzip")), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
-    script.textContent = await new Response(stream).text();
+    script.textContent = await unpacked("plotly-gzip");
     document.head.append(script);
     if (!window.Plotly) throw new Error("the chart library did not start");
   }
@@ -52,7 +49,7 @@ const charts = (() => {
       hoverlabel: { bgcolor: theme.color("--panel"), bordercolor: theme.color("--line-strong"),
         font: { color: theme.color("--ink") }, align: "left" },
       legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", xanchor: "left",
-        itemwidth: 30, itemsizing: "constant", bgcolor: "rgba(0,0,0,0)" },
+        itemwidth: 30, bgcolor: "rgba(0,0,0,0)" },
       showlegend: true,
     };
     const axes = {};
@@ -85,15 +82,15 @@ const charts = (() => {
     }
   }
 
-  function draw(host) {
-    specs ??= JSON.parse(text("gpubench-figures"));
-    return plot(host, specs[host.dataset.figure]);
+  async function draw(host) {
+    specs ??= unpacked("gpubench-figures").then(JSON.parse);
+    return plot(host, (await specs)[host.dataset.figure]);
   }
 
   // ---------------------------------------------------------------- samples of one case
 
   function record(run, index) {
-    documents ??= [JSON.parse(text("gpubench-data"))].flat();
+    documents ??= [JSON.parse(document.getElementById("gpubench-data").textContent)].flat();
     return documents[run].records[index];
   }
 

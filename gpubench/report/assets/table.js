@@ -1,9 +1,9 @@
 // The table of cases: sorting, filters, details, links to a case, copying. Text is only ever
 // set as text, never as markup.
 
-(() => {
+(async () => {
   const STEP = 200;
-  const packed = JSON.parse(document.getElementById("gpubench-table").textContent);
+  const packed = JSON.parse(await unpacked("gpubench-table"));
   const say = (index) => packed.strings[index];
   const make = (tag, className, text) => {
     const made = document.createElement(tag);
@@ -86,7 +86,7 @@
         if (precision.value && row.precision !== precision.value) return false;
         if (benchmark.value && row.benchmark !== benchmark.value) return false;
         if (!words.length) return true;
-        row.search ??= [row.anchor, row.status, row.benchmark, ...row.cells.flatMap((c) => [c.text, c.sub])]
+        row.search ??= [row.status, row.benchmark, ...row.cells.flatMap((c) => [c.text, c.sub])]
           .join(" ").toLowerCase();
         return words.every((word) => row.search.includes(word));
       });
@@ -281,4 +281,5 @@
     if (link && link.getAttribute("href") === location.hash) follow();
   });
   if (location.hash) follow();
+  document.documentElement.dataset.ready = "yes";
 })();

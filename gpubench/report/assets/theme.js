@@ -1,4 +1,13 @@
 "use strict";
+// What only these scripts read is kept gzipped in base64, which keeps a large report small.
+
+async function unpacked(id) {
+  const packed = document.getElementById(id).textContent;
+  const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
 // Light and dark: the system's choice, unless the reader chose.
 
 const theme = (() => {

@@ -24,7 +24,7 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
         groups += [
             Group("Time per call", tuple(_time(s))),
             Group("How it was measured", tuple(_method(m, s))),
-            Group("Derived", tuple(_derived(result, names))),
+            Group("What follows", tuple(_derived(result, names))),
             Group("Correctness", tuple(_correctness(m))),
             Group("Sensors", tuple(_sensors(m))),
         ]

@@ -14,8 +14,8 @@ from gpubench.record import Failure
 from gpubench.report.details import detail_groups
 from gpubench.report.traces import Ids, doubtful
 from gpubench.report.view import Cell, Column, FailureView, Link, Row, SkipGroup
-from gpubench.report.wording import FAILURES
-from gpubench.units import percent, scaled, show
+from gpubench.report.wording import FAILURES, plus_minus
+from gpubench.units import scaled, show
 
 _Cells = Callable[[Result], Cell]
 
@@ -71,15 +71,7 @@ def _precision(r: Result) -> Cell:
 def _time(r: Result) -> Cell:
     if r.summary is None:
         return _ABSENT
-    return Cell(show("time_s", r.summary.median_s), _plus_minus(r), r.summary.median_s)
-
-
-def _plus_minus(r: Result) -> str:
-    if r.summary is None or r.summary.n < 2:
-        return "one sample"
-    if r.summary.rel_ci < 5e-5:
-        return "±<0.01 %"
-    return f"±{percent(r.summary.rel_ci)}"
+    return Cell(show("time_s", r.summary.median_s), plus_minus(r.summary), r.summary.median_s)
 
 
 def _noise(r: Result) -> Cell:

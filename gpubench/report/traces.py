@@ -30,7 +30,7 @@ SYMBOLS: Final = {
     "bf16": "triangle-down",
     "fp8": "pentagon",
 }
-_SIZES: Final = {"fp16": 13, "bf16": 8}
+_SIZES: Final = {"fp16": 13, "bf16": 9.5}
 """Marker sizes: FP16 and BF16 often coincide, and a small one on a large one shows both."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from gpubench.analysis.results import MEASURED_CPU, MEASURED_CUDA, PREDICTED, PUBLISHED
+from gpubench.record import Summary
+from gpubench.units import percent
 
 METHODS: Final = {
     "loop": "calls timed together with the CPU clock",
@@ -49,3 +51,10 @@ def explained(code: str, words: dict[str, str]) -> str:
     """A code with what it means: ``loop: calls timed ...``."""
     name = code.replace("_", " ")
     return f"{name}: {words[code]}" if code in words else name
+
+
+def plus_minus(summary: Summary) -> str:
+    """Half the 95 % interval of the median, relative: ``±0.12 %``."""
+    if summary.n < 2:
+        return "one sample"
+    return "±<0.01 %" if summary.rel_ci < 5e-5 else f"±{percent(summary.rel_ci)}"

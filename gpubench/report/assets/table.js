@@ -197,7 +197,7 @@
       this.open.add(row.anchor);
       this.render();
       const line = document.getElementById(row.anchor);
-      line.scrollIntoView({ block: "center" });
+      line.scrollIntoView({ block: "start" });
       line.querySelector(".expand").focus({ preventScroll: true });
     }
 

@@ -38,22 +38,38 @@ def deepbench(d: pd.DataFrame) -> None:
     d["time_s"] = [float(f"{v / 1e3:.6g}") for v in d.value]
     g = d[d.workload == "gemm"].copy()
     # DeepBench is column-major: C^T (n x m) = B^T A^T in row-major terms.
-    g["transpose"] = [("t" if b == "T" else "n") + ("t" if a == "T" else "n")
-                      for a, b in zip(g.trans_a, g.trans_b, strict=True)]
+    g["transpose"] = [
+        ("t" if b == "T" else "n") + ("t" if a == "T" else "n")
+        for a, b in zip(g.trans_a, g.trans_b, strict=True)
+    ]
     g = g.rename(columns={"m": "n", "n": "m"})
     for precision, name in (("fp16_mixed", "gemm_tensor"), ("fp32", "gemm_deepbench")):
         rows = g[g.precision == precision]
         save(name, whole(rows[["gpu", "split", "m", "n", "k", "transpose", "time_s"]]))
     r = d[(d.workload == "rnn") & (d.direction == "fwd")].rename(
-        columns={"rnn_cell": "cell", "timesteps": "seq_len"})
+        columns={"rnn_cell": "cell", "timesteps": "seq_len"}
+    )
     for precision, name in (("fp16_mixed", "rnn_tensor"), ("fp32", "rnn")):
         rows = r[r.precision == precision]
         save(name, whole(rows[["gpu", "split", "cell", "batch", "seq_len", "hidden", "time_s"]]))
-    c = d[(d.workload == "conv") & (d.filt_w == d.filt_h) & (d.in_w == d.in_h)
-          & (d.stride_w == d.stride_h) & (d.pad_w == d.pad_h)].copy()
+    c = d[
+        (d.workload == "conv")
+        & (d.filt_w == d.filt_h)
+        & (d.in_w == d.in_h)
+        & (d.stride_w == d.stride_h)
+        & (d.pad_w == d.pad_h)
+    ].copy()
     c["direction"] = c.direction.map(DIRECTIONS)
-    c = c.rename(columns={"in_c": "c_in", "out_c": "c_out", "filt_w": "kernel_size",
-                          "in_w": "size", "stride_w": "stride", "pad_w": "padding"})
+    c = c.rename(
+        columns={
+            "in_c": "c_in",
+            "out_c": "c_out",
+            "filt_w": "kernel_size",
+            "in_w": "size",
+            "stride_w": "stride",
+            "pad_w": "padding",
+        }
+    )
     columns = ["gpu", "split", *MEASURED["conv2d"], "direction", "time_s"]
     for precision, name in (("fp16_mixed", "conv2d_tensor"), ("fp32", "conv2d_backward")):
         save(name, whole(c[c.precision == precision][columns].dropna()))
@@ -61,15 +77,35 @@ def deepbench(d: pd.DataFrame) -> None:
 
 def superbench(s: pd.DataFrame) -> None:
     out = s[(s.variant == "out-of-place") & (s.metric == "time")]
-    save("collective", pd.DataFrame({
-        "gpu": out.gpu_key, "split": "train", "op": out.workload, "bytes": out.size_bytes,
-        "world_size": out.n_gpus, "time_s": [float(f"{v / 1e6:.6g}") for v in out.value]}))
+    save(
+        "collective",
+        pd.DataFrame(
+            {
+                "gpu": out.gpu_key,
+                "split": "train",
+                "op": out.workload,
+                "bytes": out.size_bytes,
+                "world_size": out.n_gpus,
+                "time_s": [float(f"{v / 1e6:.6g}") for v in out.value],
+            }
+        ),
+    )
     m = s[s.workload.str.startswith("memcpy-") & (s.value > 0)]
     moved = m.size_bytes * (1 + (m.workload == "memcpy-d2d"))
-    save("memcpy", pd.DataFrame({
-        "gpu": m.gpu_key, "split": "train", "bytes": m.size_bytes,
-        "direction": m.workload.str.removeprefix("memcpy-"),
-        "time_s": [float(f"{b / v / 1e9:.6g}") for b, v in zip(moved, m.value, strict=True)]}))
+    save(
+        "memcpy",
+        pd.DataFrame(
+            {
+                "gpu": m.gpu_key,
+                "split": "train",
+                "bytes": m.size_bytes,
+                "direction": m.workload.str.removeprefix("memcpy-"),
+                "time_s": [
+                    float(f"{b / v / 1e9:.6g}") for b, v in zip(moved, m.value, strict=True)
+                ],
+            }
+        ),
+    )
 
 
 def whole(t: pd.DataFrame) -> pd.DataFrame:
@@ -78,8 +114,11 @@ def whole(t: pd.DataFrame) -> pd.DataFrame:
 
 
 def save(name: str, t: pd.DataFrame) -> None:
-    t.to_csv(DATA / f"{name}.csv.gz", index=False,
-             compression={"method": "gzip", "compresslevel": 9, "mtime": 0})
+    t.to_csv(
+        DATA / f"{name}.csv.gz",
+        index=False,
+        compression={"method": "gzip", "compresslevel": 9, "mtime": 0},
+    )
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ class Prepared:
     params: dict[str, list[object]]
 
     def terms(self, c: Mapping[str, Mapping[str, float]]) -> Terms:
-        (_, terms), = evaluate(self.workload, self.hw, Rows(self.params, len(self.table)), c)
+        """Terms of every row with these constants."""
+        ((_, terms),) = evaluate(self.workload, self.hw, Rows(self.params, len(self.table)), c)
         return terms
 
 
@@ -75,7 +76,10 @@ def weights(name: str, table: pd.DataFrame) -> np.ndarray:
 
 
 def fit_stage(
-    values: Values, groups: tuple[str, ...], classes: tuple[str, ...], per_gpu: int,
+    values: Values,
+    groups: tuple[str, ...],
+    classes: tuple[str, ...],
+    per_gpu: int,
     leave_out: str | None,
 ) -> None:
     """Fit the free constants of ``groups``; updates ``values`` in place."""
@@ -96,10 +100,12 @@ def fit_stage(
 
     def residuals(z: np.ndarray) -> np.ndarray:
         put(values, free, low + z * (high - low))
-        return np.concatenate([
-            (np.log(p.terms(values).time_s) - np.log(p.table.time_s.to_numpy())) * w
-            for p, w in parts
-        ])
+        return np.concatenate(
+            [
+                (np.log(p.terms(values).time_s) - np.log(p.table.time_s.to_numpy())) * w
+                for p, w in parts
+            ]
+        )
 
     z0 = np.clip((start - low) / (high - low), 0.01, 0.99)
     found = least_squares(residuals, z0, bounds=(0, 1), loss="soft_l1", f_scale=0.08,

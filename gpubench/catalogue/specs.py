@@ -240,7 +240,7 @@ def _fold(name: str) -> str:
 @cache
 def _load() -> tuple[GpuSpec, ...]:
     path = resources.files("gpubench.catalogue") / "data" / "gpus.csv"
-    with path.open(encoding="utf-8", newline="") as stream:
+    with path.open("r", encoding="utf-8") as stream:
         return tuple(_row(row) for row in csv.DictReader(stream))
 
 

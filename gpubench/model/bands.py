@@ -41,7 +41,8 @@ def class_of(workload: str, on_tensor: bool) -> str:
 def bound(t: Terms) -> NDArray[np.str_]:
     """What limits each case: ``compute``, ``memory`` or ``launch``, shape (cases,)."""
     stacked = np.stack([np.nan_to_num(x) for x in (t.compute_s, t.memory_s, t.launch_s)])
-    return np.array(["compute", "memory", "launch"])[np.argmax(stacked, axis=0)]
+    names: NDArray[np.str_] = np.array(["compute", "memory", "launch"])
+    return np.asarray(names[np.argmax(stacked, axis=0)])
 
 
 def regime(t: Terms) -> NDArray[np.intp]:

@@ -55,12 +55,11 @@ def read(path: Path) -> Cases:
                 errors[i] = f"{len(row)} fields; the header has {width}"
             rows[i] = (row + [""] * width)[:width]
     by_column = list(zip(*rows, strict=True)) if rows else [()] * width
-    return Cases({h: list(col) for h, col in zip(header, by_column, strict=True)}, len(rows), errors)
+    columns = {h: list(column) for h, column in zip(header, by_column, strict=True)}
+    return Cases(columns, len(rows), errors)
 
 
-def predict_cases(
-    cases: Cases, change: Callable[[GpuSpec], GpuSpec] = lambda g: g
-) -> Predicted:
+def predict_cases(cases: Cases, change: Callable[[GpuSpec], GpuSpec] = lambda g: g) -> Predicted:
     """Predict every case; bad rows are kept, with an error.
 
     Args:

@@ -15,7 +15,7 @@ from gpubench.model.terms import Constants
 
 @cache
 def described() -> dict[str, dict[str, dict[str, Any]]]:
-    """class -> name -> {value, low, high, unit, meaning, fitted, on_bound, source}."""
+    """Class -> name -> {value, low, high, unit, meaning, fitted, on_bound, source}."""
     path = resources.files("gpubench.model") / "constants.json"
     loaded: dict[str, dict[str, dict[str, Any]]] = json.loads(path.read_text(encoding="utf-8"))
     return loaded
@@ -23,5 +23,5 @@ def described() -> dict[str, dict[str, dict[str, Any]]]:
 
 @cache
 def constants() -> Constants:
-    """class -> name -> value, in SI units."""
+    """Class -> name -> value, in SI units."""
     return {g: {n: float(d["value"]) for n, d in names.items()} for g, names in described().items()}

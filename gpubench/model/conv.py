@@ -186,8 +186,10 @@ def _implicit(hw: Hardware, s: ConvShape, c: Constants) -> _Candidate:
     n, depth = ceil_div(n, eight) * eight, ceil_div(depth, eight) * eight
     forward, f_ops = _tiled(hw, np.ones_like(m), m, n, depth, IMPLICIT_TILES,
                             k["implicit_efficiency"], k["implicit_edge"], k)  # fmt: skip
-    weights, w_ops = _tiled(hw, np.ones_like(m), m, n, depth, IMPLICIT_TILES,
-                            k["implicit_efficiency"], k["implicit_edge"], k, _WGRAD_SPLITS)  # fmt: skip
+    weights, w_ops = _tiled(
+        hw, np.ones_like(m), m, n, depth, IMPLICIT_TILES,
+        k["implicit_efficiency"], k["implicit_edge"], k, _WGRAD_SPLITS,
+    )  # fmt: skip
     wgrad = s.direction == 2
     moved = _tensor_bytes(hw, s)
     return _Candidate(

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubench.model.hardware import Hardware
 from gpubench.model.memory import stream_bandwidth
@@ -55,6 +56,10 @@ class Shape:
     bias: Array
 
 
+Offer: TypeAlias = Callable[[Array, Mapping[str, Array | float]], None]
+"""Takes a candidate: its time, and the columns that describe it."""
+
+
 @dataclass(slots=True)
 class _Best:
     """The best candidate so far, column by column."""
@@ -70,10 +75,8 @@ class _Best:
             self.columns[name] = np.where(better, value, old)
 
 
-def best_candidate(
-    shape: Array, candidates: Callable[[Callable[[Array, Mapping[str, Array | float]], None]], None]
-) -> dict[str, Array]:
-    """Run ``candidates`` with an ``offer`` callback; the columns of the fastest, row by row."""
+def best_candidate(shape: Array, candidates: Callable[[Offer], None]) -> dict[str, Array]:
+    """Run ``candidates`` with an ``Offer``; the columns of the fastest, row by row."""
     best = _Best(np.full(shape.shape, np.inf), {})
     candidates(best.offer)
     return {"free_s": best.time_s, **best.columns}
@@ -82,11 +85,12 @@ def best_candidate(
 def gemm(hw: Hardware, s: Shape, c: Constants) -> Terms:
     """Time of products on CUDA cores (FP32, FP64, FP16 without Tensor Cores)."""
     single = s.batch == 1
-    return choose_and_limit(
-        hw, s, c, "gemm", False,
-        lambda offer: (_tiles(hw, s, c, ~single, BATCHED_TILES, (1,), offer),
-                       _tiles(hw, s, c, single, SINGLE_TILES, SPLITS, offer))[0],
-    )  # fmt: skip
+
+    def candidates(offer: Offer) -> None:
+        _tiles(hw, s, c, ~single, BATCHED_TILES, (1,), offer)
+        _tiles(hw, s, c, single, SINGLE_TILES, SPLITS, offer)
+
+    return choose_and_limit(hw, s, c, "gemm", False, candidates)
 
 
 def choose_and_limit(
@@ -95,7 +99,7 @@ def choose_and_limit(
     c: Constants,
     group: str,
     tensor: bool,
-    candidates: Callable[[Callable[[Array, Mapping[str, Array | float]], None]], None],
+    candidates: Callable[[Offer], None],
 ) -> Terms:
     """The fastest candidate under the power limit, as ``Terms``."""
     g = c[group]
@@ -108,7 +112,7 @@ def choose_and_limit(
     time_s = launch + combine(g["overlap_p"], compute, got["memory_s"])
     return Terms(
         time_s, compute, got["memory_s"], launch, core_j, got["dram_bytes"], x,
-        _details(hw, s, g, got, x, compute, launch),
+        _details(g, got, x, compute, launch),
     )  # fmt: skip
 
 
@@ -116,10 +120,10 @@ def _tiles(
     hw: Hardware,
     s: Shape,
     c: Constants,
-    where: Array,
+    where: NDArray[np.bool_],
     tiles: tuple[tuple[int, int], ...],
     splits: tuple[int, ...],
-    offer: Callable[[Array, Mapping[str, Array | float]], None],
+    offer: Offer,
 ) -> None:
     if not where.any():
         return
@@ -203,23 +207,22 @@ def _tlb(hw: Hardware, s: Shape, g: Mapping[str, float]) -> Array:
     return np.where(k_major, 1 + g["tlb_cost"] * step(s.k / _TLB_K, 2.0), 1.0)
 
 
-def _batched_allowed(hw: Hardware, tx: int, ty: int) -> Array:
+def _batched_allowed(hw: Hardware, tx: int, ty: int) -> NDArray[np.bool_]:
     """Tiles seen in strided-batched FP32 kernels, by generation; unknown ones may use all."""
     major = np.floor(hw.cc)
-    return np.select(
-        [major < 7, major == 7, major == 8],
-        [(tx, ty) == (128, 64), (tx, ty) != (128, 128), (tx, ty) == (128, 128)],
-        True,
+    by_generation = ((tx, ty) == (128, 64), (tx, ty) != (128, 128), (tx, ty) == (128, 128))
+    return np.asarray(
+        np.select([major < 7, major == 7, major == 8], by_generation, True), dtype=np.bool_
     )
 
 
-def _single_allowed(hw: Hardware, tx: int, ty: int) -> Array:
-    return np.where(hw.cc < 7, (tx, ty) in ((128, 32), (32, 128), (64, 64)), True)
+def _single_allowed(hw: Hardware, tx: int, ty: int) -> NDArray[np.bool_]:
+    early = (tx, ty) in ((128, 32), (32, 128), (64, 64))
+    return np.asarray((hw.cc >= 7) | early, dtype=np.bool_)
 
 
 def _details(
-    hw: Hardware, s: Shape, g: Mapping[str, float], got: Mapping[str, Array], x: Array,
-    compute: Array, launch: Array,
+    g: Mapping[str, float], got: Mapping[str, Array], x: Array, compute: Array, launch: Array
 ) -> dict[str, Detail]:  # fmt: skip
     p = g["overlap_p"]
     return {

@@ -59,7 +59,7 @@ def softmax(hw: Hardware, rows: Array, cols: Array, c: Constants) -> Terms:
     return _stream(hw, rows * row_bytes * passes, rows * cols * 8, issue_s, k["overlap_p"],
                    k["launch_s"], "passes * rows * cols * element_bytes", c,
                    {"passes": Detail(passes, "", "2 + 2 * share of rows in flight not in L2"),
-                    "in_flight": Detail(in_flight, "B", "rows held by resident blocks")})  # fmt: skip
+                    "in_flight": Detail(in_flight, "B", "rows of resident blocks")})  # fmt: skip
 
 
 def layernorm(hw: Hardware, rows: Array, cols: Array, c: Constants) -> Terms:
@@ -74,7 +74,7 @@ def layernorm(hw: Hardware, rows: Array, cols: Array, c: Constants) -> Terms:
     return _stream(hw, rows * row_bytes * passes, rows * cols * 8, issue_s, k["overlap_p"],
                    k["launch_s"], "passes * rows * cols * element_bytes", c,
                    {"passes": Detail(passes, "", "2 + share of rows in flight not in L2"),
-                    "in_flight": Detail(in_flight, "B", "rows held by resident blocks")})  # fmt: skip
+                    "in_flight": Detail(in_flight, "B", "rows of resident blocks")})  # fmt: skip
 
 
 def memcpy(hw: Hardware, size: Array, over_bus: Array, to_host: Array, c: Constants) -> Terms:

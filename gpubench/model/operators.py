@@ -89,7 +89,9 @@ def _gemm(rows: Rows) -> _Compute:
     m, n, k = (_or_size(rows, name, size) for name in ("m", "n", "k"))
     batch = rows.number("batch", 1.0)
     code = rows.choice("transpose", _TRANSPOSES, "nn")
-    shape = (batch, m, n, k, (code < 2) * 1.0, (code % 2 == 1) * 1.0, np.zeros_like(m))
+    a_along_k = np.where(code < 2, 1.0, 0.0)
+    b_along_k = np.where(code % 2 == 1, 1.0, 0.0)
+    shape = (batch, m, n, k, a_along_k, b_along_k, np.zeros_like(m))
     return _product(shape)
 
 
@@ -142,8 +144,9 @@ def _layernorm(rows: Rows) -> _Compute:
 def _memcpy(rows: Rows) -> _Compute:
     size = rows.number("bytes")
     way = rows.choice("direction", _COPIES, "d2d")
+    over_bus, to_host = np.where(way > 0, 1.0, 0.0), np.where(way == 2, 1.0, 0.0)
     return lambda hw, mask, _t, c: memory_model.memcpy(
-        hw, size[mask], (way > 0)[mask] * 1.0, (way == 2)[mask] * 1.0, c
+        hw, size[mask], over_bus[mask], to_host[mask], c
     )
 
 
@@ -172,20 +175,23 @@ def _attention(rows: Rows) -> _Compute:
     fused = rows.choice("backend", _BACKENDS, "auto") > 0
 
     def compute(hw: Hardware, mask: NDArray[np.bool_], tensor: bool, c: Constants) -> Terms:
-        one = tuple(column[mask] for column in (groups, seq, dim, causal))
+        g, s, d, causally = groups[mask], seq[mask], dim[mask], causal[mask]
+        whole = attention_model.fused(hw, tensor, g, s, d, causally, c)
         if fused[mask].all():
-            return attention_model.fused(hw, tensor, *one, c)
-        apart = attention_model.unfused(hw, tensor, *one, c)
-        if not fused[mask].any():
-            return apart
-        return _mix(fused[mask], attention_model.fused(hw, tensor, *one, c), apart)
+            return whole
+        apart = attention_model.unfused(hw, tensor, g, s, d, causally, c)
+        return _mix(fused[mask], whole, apart) if fused[mask].any() else apart
 
     return compute
 
 
 def _mix(first: NDArray[np.bool_], a: Terms, b: Terms) -> Terms:
-    names = ("time_s", "compute_s", "memory_s", "launch_s", "core_j", "dram_bytes", "clock_share")
-    return Terms(*(np.where(first, getattr(a, n), getattr(b, n)) for n in names), details={})
+    return Terms(
+        np.where(first, a.time_s, b.time_s), np.where(first, a.compute_s, b.compute_s),
+        np.where(first, a.memory_s, b.memory_s), np.where(first, a.launch_s, b.launch_s),
+        np.where(first, a.core_j, b.core_j), np.where(first, a.dram_bytes, b.dram_bytes),
+        np.where(first, a.clock_share, b.clock_share), {},
+    )  # fmt: skip
 
 
 def _rnn(rows: Rows) -> _Compute:

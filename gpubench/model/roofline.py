@@ -17,9 +17,7 @@ from gpubench.model.terms import Array
 from gpubench.spec import ELEMENT_BYTES
 
 
-def roofline_s(
-    workload: str, precision: str, gpu: GpuSpec, params: Mapping[str, Any]
-) -> Array:
+def roofline_s(workload: str, precision: str, gpu: GpuSpec, params: Mapping[str, Any]) -> Array:
     """Roofline time in seconds, shape of the parameters' arrays."""
     e = ELEMENT_BYTES[precision]
     p = {k: v if np.asarray(v).dtype.kind in "OUT" else np.asarray(v, dtype=np.float64)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubench.errors import UnknownName
 from gpubench.model.terms import Array
@@ -72,7 +73,7 @@ class Rows:
             out[i] = code
         return out
 
-    def mark(self, where: Array, problem: str) -> None:
+    def mark(self, where: NDArray[np.bool_], problem: str) -> None:
         """Mark every case where ``where`` holds."""
         for i in np.nonzero(where)[0]:
             self.errors.setdefault(int(i), problem)

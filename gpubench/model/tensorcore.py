@@ -9,15 +9,14 @@ grows with the tile area in flight. Dimensions are padded to whole 16-byte vecto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
 
-from gpubench.model.gemm import Shape, choose_and_limit, dram_traffic
+from gpubench.model.gemm import Offer, Shape, choose_and_limit, dram_traffic
 from gpubench.model.hardware import Hardware
 from gpubench.model.memory import stream_bandwidth
-from gpubench.model.terms import Array, Constants, Terms, ceil_div, combine
+from gpubench.model.terms import Constants, Terms, ceil_div, combine
 
 TILES: Final = ((256, 128), (128, 256), (128, 128), (256, 64), (64, 256), (128, 64), (64, 128),
                 (64, 64), (128, 32), (32, 128), (64, 32), (32, 64))  # fmt: skip
@@ -41,7 +40,7 @@ def _tiles(
     hw: Hardware,
     s: Shape,
     c: Constants,
-    offer: Callable[[Array, Mapping[str, Array | float]], None],
+    offer: Offer,
 ) -> None:
     g = c["gemm_tensor"]
     peak_per_sm = hw.tensor_flops / hw.sm

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+
+import gpubench.model.article
+from gpubench.catalogue import find
+from gpubench.errors import InputError, UnknownName
+from gpubench.model import predict, predict_columns
+from gpubench.model.explain import explain
+
+
+def test_the_article_s_worked_example() -> None:
+    result = doctest.testmod(gpubench.model.article)
+    assert result.failed == 0
+    assert result.attempted >= 6
+
+
+@pytest.mark.parametrize(
+    ("workload", "precision", "params", "message"),
+    [
+        ("gemm", "fp32", {"m": 1, "n": 1}, "k: missing"),
+        ("gemm", "fp32", {"m": 0.5, "n": 1, "k": 1}, "m: 0.5 is not possible"),
+        ("gemm", "fp32", {"m": -4, "n": 1, "k": 1}, "at least"),
+        ("gemm", "fp32", {"m": "many", "n": 1, "k": 1}, "'many' is not a number"),
+        ("gemm", "fp32", {"size": 64, "transpose": "xn"}, "transpose"),
+        ("softmax", "fp32", {"rows": 5}, "cols: missing"),
+        ("elementwise", "fp32", {"function": "gleu", "rows": 5, "cols": 5}, "gelu"),
+        ("conv2d", "fp32", {"batch": 1, "c_in": 1, "c_out": 1, "size": 2, "kernel_size": 5},
+         "larger than"),
+        ("conv2d", "fp32", {"batch": 1, "c_in": 1, "c_out": 1, "size": 9,
+                            "direction": "forward"}, "direction"),
+        ("collective", "fp32", {"op": "allreduce", "bytes": 4, "world_size": 1}, "at least 2"),
+        ("gemm", "fp8", {"size": 64}, "Ada, Hopper"),
+        ("gemm", "fp23", {"size": 64}, "unknown precision"),
+    ],
+)  # fmt: skip
+def test_bad_cases_say_what_is_wrong(
+    workload: str, precision: str, params: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        predict(find("v100"), workload, precision, params)
+
+
+def test_unknown_workload_suggests() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'softmax'"):
+        predict(find("v100"), "sotfmax", "fp32", {"rows": 1, "cols": 1})
+
+
+def test_columns_agree_with_single_predictions_in_any_order() -> None:
+    gpus = [find(n) for n in ("a100", "t4", "h100", "p100", "a100", "l4")]
+    workloads = ["gemm", "softmax", "conv2d", "linear", "attention", "gemm"]
+    precisions = ["bf16", "fp32", "fp32", "fp32", "fp16", "fp32"]
+    params = {
+        "m": ["512", "", "", 100, "", 64], "n": ["512", "", "", 200, "", 64],
+        "k": ["512", "", "", 300, "", 64], "rows": ["", 1000, "", "", "", ""],
+        "cols": ["", 2000, "", "", "", ""], "batch": ["", "", 8, "", 4, 16],
+        "c_in": ["", "", 64, "", "", ""], "c_out": ["", "", 64, "", "", ""],
+        "size": ["", "", 56, "", "", ""], "padding": ["", "", 1, "", "", ""],
+        "heads": ["", "", "", "", 12, ""], "seq_len": ["", "", "", "", 512, ""],
+        "backend": ["", "", "", "", "math", ""],
+    }  # fmt: skip
+    got = predict_columns(gpus, workloads, precisions, params)
+    assert not got.errors
+    for i, gpu in enumerate(gpus):
+        own = {k: v[i] for k, v in params.items() if v[i] != ""}
+        one = predict(gpu, workloads[i], precisions[i], own)
+        assert got.predicted_s[i] == pytest.approx(one.predicted_s)
+        assert got.low_s[i] == pytest.approx(one.low_s)
+        assert got.bound[i] == one.bound
+        assert bool(got.on_tensor_cores[i]) == one.on_tensor_cores
+
+
+def test_bad_rows_keep_their_place() -> None:
+    gpus = [find("v100"), find("v100"), find("v100"), find("a100")]
+    got = predict_columns(gpus, ["gemm", "gemm", "gemm", "gemm"],
+                          ["fp32", "bf16", "fp32", "bf16"],
+                          {"size": ["64", "64", "no", "64"]})  # fmt: skip
+    assert sorted(got.errors) == [1, 2]
+    assert "Ampere" in got.errors[1]
+    assert np.isnan(got.predicted_s[[1, 2]]).all()
+    assert got.bound[1] == ""
+    assert (got.predicted_s[[0, 3]] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("workload", "params"),
+    [("elementwise", {"function": "add", "rows": 4096, "cols": 4096}),
+     ("memcpy", {"bytes": 1 << 26}),
+     ("layernorm", {"rows": 4096, "cols": 1024})],
+)  # fmt: skip
+def test_explained_terms_can_be_redone_by_hand(workload: str, params: dict[str, object]) -> None:
+    gpu = find("a100")
+    p = predict(gpu, workload, "fp32", params)
+    value = {line.name: line.value for line in explain(gpu, workload, "fp32", params, p)}
+    memory = value.get("dram_bytes", value.get("bytes"))
+    assert float(memory) / float(value["bandwidth"]) == pytest.approx(p.memory_s)  # type: ignore[arg-type]
+    assert value["predicted"] == p.predicted_s
+
+
+def test_explained_gemm_redone_by_hand() -> None:
+    gpu = find("v100")
+    params = {"m": 1000, "n": 2000, "k": 512, "batch": 8}
+    p = predict(gpu, "gemm", "fp32", params)
+    v = {n: float(d.value[0]) for n, d in p.terms.items()}
+    tiles = -(-2000 // v["tile_x"]) * -(-1000 // v["tile_y"])
+    assert v["blocks"] == 8 * tiles * v["split"]
+    assert v["waves"] == -(-v["blocks"] // gpu.sm_count)
+    from gpubench.model.constants import constants
+
+    g = constants()["gemm"]
+    compute = v["waves"] * v["tile_x"] * v["tile_y"] * (512 / v["split"] + g["prologue_k"])
+    assert compute / v["rate"] / v["clock_share"] == pytest.approx(p.compute_s)
+    q = g["overlap_p"]
+    total = v["launch_s"] + (p.compute_s**q + p.memory_s**q) ** (1 / q)
+    assert total == pytest.approx(p.predicted_s)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gpubench import suite as suites
 from gpubench.codec import decode_document, encode_document
@@ -20,6 +20,9 @@ from gpubench.record import Environment, Record, Run
 from gpubench.settings import with_settings
 from gpubench.spec import Case, DeviceInfo, Plan, Suite
 from gpubench.store import Store
+
+if TYPE_CHECKING:
+    from gpubench.engine.doctor import Finding
 
 
 class Listener(Protocol):
@@ -257,6 +260,8 @@ def _execute(
     listener: Listener,
 ) -> RunResult:
     listener.planned(head, plan, len(plan.cases))
+    # Measured in random order, read in the suite's.
+    positions = {key: i for i, key in enumerate(plan.order)}
 
     def watch(case: Case, message: Mapping[str, Any] | None) -> None:
         if message is None:
@@ -267,7 +272,7 @@ def _execute(
     try:
         for record in launcher.run(plan, watch):
             record = with_model(record)
-            store.put(head.id, record)
+            store.put(head.id, record, positions[record.case.key])
             listener.stored(record)
     except KeyboardInterrupt:
         launcher.kill()
@@ -399,3 +404,11 @@ def import_documents(data: object, store: str | None) -> list[tuple[Run, int]]:
         for head, found in parsed:
             opened.add(head, found)
     return [(head, len(found)) for head, found in parsed]
+
+
+def examine(store: str | None) -> list[Finding]:
+    """``gpubench doctor``: findings, the gravest first."""
+    from gpubench.engine.doctor import examine as look
+    from gpubench.store import default_url, sqlite_path
+
+    return look(sqlite_path(store or default_url()))

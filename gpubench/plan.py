@@ -104,6 +104,7 @@ def make_plan(
         skips=tuple(skips),
         seed=seed,
         quick=quick,
+        order=tuple(seen),
     )
 
 

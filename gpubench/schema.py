@@ -83,7 +83,7 @@ class SuiteModel(_Model):
     schema_: Literal[1] = Field(alias="schema")
     suite: _Name
     description: str = ""
-    policy: PolicyModel = PolicyModel()
+    policy: PolicyModel = Field(default_factory=lambda: PolicyModel.model_validate({}))
     benchmarks: Annotated[list[BenchmarkModel], Field(min_length=1)]
 
 

@@ -77,7 +77,7 @@ def _with_policy(suite: Suite, name: str, value: object) -> Suite:
         )
         for b in suite.benchmarks
     )
-    policy = replace(suite.policy, **{name: value})
+    policy = replace(suite.policy, **{name: value})  # type: ignore[arg-type]
     return replace(suite, policy=policy, benchmarks=drop)
 
 

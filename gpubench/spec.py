@@ -149,6 +149,7 @@ class Plan:
         cases: what will run, in the suite's order.
         skips: what will not, each with its reason.
         seed: seed of the random order and of the inputs.
+        order: keys of cases and skips as they stand in the suite.
     """
 
     suite: str
@@ -158,6 +159,7 @@ class Plan:
     skips: tuple[PlannedSkip, ...]
     seed: int
     quick: bool = False
+    order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,16 @@ def default_url() -> str:
     return f"sqlite:///{user_data_path('gpubench') / 'results.db'}"
 
 
+def sqlite_path(url: str) -> Path | None:
+    """The folder of a SQLite store; None for a server or an unreadable URL."""
+    try:
+        parsed = sa.make_url(url if "://" in url else f"sqlite:///{url}")
+    except ArgumentError:
+        return None
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    return Path(str(parsed.database)).parent if is_file else None
+
+
 class Store:
     """An open store.
 
@@ -174,12 +184,18 @@ class Store:
         self.update(done)
         return done
 
-    def put(self, run_id: str, record: Record) -> None:
-        """Add a record in a transaction of its own; one of the same case is replaced."""
-        with self._translated(), self._engine.begin() as connection:
-            self._put(connection, run_id, record)
+    def put(self, run_id: str, record: Record, position: int = 0) -> None:
+        """Add a record in a transaction of its own; one of the same case is replaced.
 
-    def _put(self, connection: sa.Connection, run_id: str, record: Record) -> None:
+        Args:
+            run_id: the run it belongs to.
+            record: what to store.
+            position: where it stands among the run's records when they are read.
+        """
+        with self._translated(), self._engine.begin() as connection:
+            self._put(connection, run_id, record, position)
+
+    def _put(self, connection: sa.Connection, run_id: str, record: Record, position: int) -> None:
         case = record.case
         same = sa.and_(
             records.c.run_id == run_id,
@@ -187,11 +203,6 @@ class Store:
             records.c.case_key == case.key,
         )
         connection.execute(records.delete().where(same))
-        position = connection.execute(
-            sa.select(sa.func.coalesce(sa.func.max(records.c.position), -1) + 1).where(
-                records.c.run_id == run_id
-            )
-        ).scalar_one()
         outcome = record.outcome
         median = summarize(outcome.samples).median_s if isinstance(outcome, Measurement) else None
         connection.execute(
@@ -220,8 +231,8 @@ class Store:
                     f"the store has a run {run.id!r} already", expected="`results remove` first"
                 )
             connection.execute(runs.insert().values(**_run_row(run)))
-            for record in found:
-                self._put(connection, run.id, record)
+            for position, record in enumerate(found):
+                self._put(connection, run.id, record, position)
 
     def remove(self, run_id: str) -> None:
         """Remove a run and its records."""
@@ -267,9 +278,9 @@ class Store:
         raise UnknownName("run", name, known | {"latest"})
 
     def records(self, run_id: str) -> list[Record]:
-        """Records of a run, in the order they were stored."""
+        """Records of a run, in the order of their positions."""
         query = sa.select(records.c.body).where(records.c.run_id == run_id)
-        query = query.order_by(records.c.position)
+        query = query.order_by(records.c.position, records.c.benchmark, records.c.case_key)
         with self._translated(), self._engine.connect() as connection:
             return [decode_record(json.loads(b)) for b in connection.execute(query).scalars()]
 

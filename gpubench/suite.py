@@ -123,7 +123,7 @@ def _cases(
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             lines = csv.DictReader(row for row in stream if not row.startswith("#"))
-            rows = []
+            rows: list[dict[str, Value]] = []
             for row in lines:
                 place = f"{path}[{len(rows)}]"
                 if None in row or None in row.values():

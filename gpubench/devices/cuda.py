@@ -206,7 +206,7 @@ def wheel_mismatch(cc: tuple[int, int], arch_list: Sequence[str]) -> str | None:
 def why_no_cuda() -> str:
     """Why torch sees no CUDA device, as far as it can be told."""
     if torch.version.cuda is None:
-        return "a CUDA build of torch (this one is for CPU only); use --device cpu"
+        return "a CUDA build of torch (this one is for CPU only)"
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return "CUDA_VISIBLE_DEVICES to name a device (it hides them all)"
     return "an NVIDIA GPU with its driver; `gpubench doctor` says what is missing"

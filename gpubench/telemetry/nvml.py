@@ -218,3 +218,22 @@ def _flag(value: int | None) -> bool | None:
 
 def _pci(info: Any) -> str | None:
     return _text(info.busId) if info is not None else None
+
+
+def gpu_uuids() -> list[str]:
+    """UUIDs of every GPU that NVML sees.
+
+    Raises:
+        NvmlUnavailable: no driver, or no rights.
+    """
+    try:
+        pynvml.nvmlInit()
+        try:
+            handles = [
+                pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())
+            ]
+            return [str(_text(pynvml.nvmlDeviceGetUUID(h))) for h in handles]
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:
+        raise NvmlUnavailable(f"NVML cannot be used: {error}") from error

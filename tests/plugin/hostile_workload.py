@@ -1,0 +1,101 @@
+"""A third-party workload that misbehaves on request; found by entry point."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gpubench.errors import InputError, Unsupported
+from gpubench.record import Accuracy
+from gpubench.spec import DeviceInfo, Value, Work
+
+BEHAVIOURS = (
+    "ok", "raise", "segfault", "hang", "eat", "exit", "print", "wrong", "nan", "unsupported",
+    "slow", "memory_error", "sigkill",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Hostile:
+    name: ClassVar[str] = "hostile"
+
+    behaviour: str
+    precision: str = "fp32"
+    index: int = 0
+
+    @classmethod
+    def parameters(cls) -> Mapping[str, str]:
+        return {"behaviour": "what to do", "index": "tells cases apart"}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Value], precision: str) -> Hostile:
+        if params.get("behaviour") not in BEHAVIOURS:
+            raise InputError("no such behaviour", key="behaviour")
+        return cls(str(params["behaviour"]), precision, int(params.get("index", 0)))
+
+    def params(self) -> Mapping[str, Value]:
+        return {"behaviour": self.behaviour, "index": self.index}
+
+    def identity(self) -> Mapping[str, Value]:
+        return self.params()
+
+    def label(self) -> str:
+        return f"{self.behaviour} {self.index}"
+
+    def work(self) -> Work | None:
+        return Work(flops=1e6, bytes=1e3, footprint_bytes=1e3, formula="made up")
+
+    def unsupported(self, device: DeviceInfo) -> str | None:
+        return None
+
+    def check(self, device: object, seed: int, data: str) -> Accuracy | None:
+        error = {"wrong": 0.5, "nan": float("nan")}.get(self.behaviour, 0.0)
+        return Accuracy(error, 1e-3, "made up")
+
+    def build(self, device: object, seed: int, data: str) -> object:
+        return getattr(self, f"do_{self.behaviour}")
+
+    def do_ok(self) -> None:
+        pass
+
+    do_wrong = do_nan = do_ok
+
+    def do_slow(self) -> None:
+        time.sleep(0.02)
+
+    def do_raise(self) -> None:
+        raise ValueError("the kernel is unhappy\nwith a second line")
+
+    def do_unsupported(self) -> None:
+        raise Unsupported("this device lacks what the kernel wants")
+
+    def do_memory_error(self) -> None:
+        raise MemoryError
+
+    def do_segfault(self) -> None:
+        print("about to read address 0", file=sys.stderr, flush=True)
+        ctypes.string_at(0)
+
+    def do_sigkill(self) -> None:
+        os.kill(os.getpid(), 9)
+
+    def do_hang(self) -> None:
+        time.sleep(3600)
+
+    def do_eat(self) -> None:
+        kept = []
+        while True:
+            kept.append(bytearray(os.urandom(1) * (16 * 2**20)))
+            time.sleep(0.01)
+
+    def do_exit(self) -> None:
+        os._exit(7)
+
+    def do_print(self) -> None:
+        # Straight to the file descriptor, as a C library would.
+        os.write(1, b'{"event": "record", "record": "forged"}\n')

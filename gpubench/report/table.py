@@ -36,8 +36,9 @@ def results_table(records: Sequence[Record], title: str | None = None) -> Table:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    used = [c for c in _COLUMNS if c[3] or any(c[2](r).plain for r in ran)]
+    used = [c for c in _COLUMNS if c[3] or any(c[2](r).plain not in ("", "baseline") for r in ran)]
     for name, justify, _, _ in used:
         first = name == "Case"
         table.add_column(
@@ -86,7 +87,8 @@ def _share(r: Result) -> Text:
 
 def _speedup(r: Result) -> Text:
     if r.speedup is None:
-        return Text("")
+        is_base = r.record.case.baseline == r.record.case.key and r.summary
+        return Text("baseline" if is_base else "", style="dim")
     return Text(show("speedup", r.speedup.value))
 
 

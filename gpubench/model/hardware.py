@@ -18,6 +18,13 @@ _THREADS_PER_SM: Final = {(7, 5): 1024.0, (8, 6): 1536.0, (8, 7): 1536.0, (8, 9)
                           (12, 0): 1536.0}  # fmt: skip
 """Resident threads a multiprocessor holds (CUDA C Programming Guide); 2048 elsewhere."""
 
+_SCHEDULERS: Final = {(6, 0): 2}
+"""Warp schedulers of a multiprocessor: two on GP100, four on every other from Maxwell on."""
+
+_SPLIT_L2: Final = frozenset({(8, 0), (9, 0), (10, 0), (10, 3)})
+"""GPUs whose L2 has two partitions, each caching for the multiprocessors next to it (NVIDIA
+A100 whitepaper): what all of them read is held twice."""
+
 _FFMA_ISSUE_SHARE: Final = 0.85
 """Share of issue slots left to FP32 FMA where a scheduler must issue one every cycle.
 
@@ -54,12 +61,13 @@ class Hardware:
     Attributes:
         sm: multiprocessors.
         mac_hz: multiply-adds per second of one multiprocessor on CUDA cores, this precision.
-        fp32_lane_hz: FP32 lane-cycles per second of one multiprocessor.
-        issue: share of those that FP32 FMA can have; see ``_FFMA_ISSUE_SHARE``.
+        thread_hz: instructions of single threads that one multiprocessor issues per second.
+        issue: share of the FP32 lanes that FMA can have; see ``_FFMA_ISSUE_SHARE``.
         tensor_flops: dense Tensor Core peak of this precision in FLOP/s; NaN without.
         clock_hz: the clock that the FP32 peak is stated at.
         bandwidth: nominal device-memory bandwidth in bytes/s.
         l2: last-level cache in bytes.
+        l2_near: the part of it that one multiprocessor caches its own reads in.
         tdp_w: power limit; NaN where unknown.
         cc: compute capability as major + minor / 10.
         gddr_ecc: GDDR memory whose ECC bits travel on the data bus (boards for servers).
@@ -75,12 +83,13 @@ class Hardware:
 
     sm: Array
     mac_hz: Array
-    fp32_lane_hz: Array
+    thread_hz: Array
     issue: Array
     tensor_flops: Array
     clock_hz: Array
     bandwidth: Array
     l2: Array
+    l2_near: Array
     tdp_w: Array
     cc: Array
     gddr_ecc: Array
@@ -122,12 +131,13 @@ def _row(gpu: GpuSpec, precision: str) -> list[float]:
     return [
         float(gpu.sm_count),
         _core_flops(gpu, precision) / (2.0 * gpu.sm_count),
-        lane_hz,
+        lane_hz / lanes * 32 * _SCHEDULERS.get(gpu.compute_capability, 4),
         _FFMA_ISSUE_SHARE if lanes >= 128 and cc > 8 and precision == "fp32" else 1.0,
         tensor if tensor is not None else np.nan,
         lane_hz / lanes,
         gpu.memory_bw_bytes_per_s,
         float(gpu.l2_bytes),
+        gpu.l2_bytes / (2.0 if gpu.compute_capability in _SPLIT_L2 else 1.0),
         gpu.tdp_w if gpu.tdp_w is not None else np.nan,
         cc,
         float(gddr and not consumer),

@@ -1,10 +1,11 @@
 """Operators bound by memory: elementwise, softmax, layer norm, copies.
 
-    time = launch + combine(passes * bytes / (bandwidth * reachable share), instruction issue)
+    time = launch + combine(2 passes / (bandwidth * reachable share), instruction issue)
+                  + reads that miss L2 / (bandwidth * reachable share)
 
 A softmax or layer norm that reads its row more than once finds it in L2 as long as the rows
-in flight fit there; the passes grow from 2 to 4 (softmax: maximum, sum, result) or 3 (layer
-norm: statistics, result) as they stop to.
+in flight fit there; as they stop to, up to two more passes (softmax) or one (layer norm) go
+to memory.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from gpubench.model.terms import Array, Constants, Detail, Terms, ceil_div, comb
 _WARP_SOFTMAX_COLS: Final = 1024
 """Rows up to this long are held in registers by one warp: one read, one write."""
 _SOFTMAX_VECTOR: Final = 4
+_SOFTMAX_RESIDENT: Final = 1280.0
+_LAYERNORM_RESIDENT: Final = 1024.0
+"""Threads that the registers of a multiprocessor hold of these kernels."""
 _LAYERNORM_THREADS: Final = 128
 
 
@@ -36,45 +40,51 @@ def stream_bandwidth(hw: Hardware, c: Constants) -> Array:
 def elementwise(hw: Hardware, inputs: Array, elements: Array, c: Constants) -> Terms:
     """Pointwise functions: every input read once, the output written once."""
     moved = hw.element_bytes * elements * (inputs + 1)
-    return _stream(hw, moved, elements, np.zeros_like(moved), 1.0, c["elementwise"]["launch_s"],
-                   "element_bytes * elements * (inputs + 1)", c)  # fmt: skip
+    bandwidth = stream_bandwidth(hw, c)
+    memory = moved / bandwidth
+    launch = np.full_like(memory, c["elementwise"]["launch_s"])
+    return Terms(
+        launch + memory, np.zeros_like(memory), memory, launch,
+        elements * c["power"]["j_per_flop"] * hw.energy, moved, np.ones_like(memory),
+        {
+            "dram_bytes": Detail(moved, "B", "element_bytes * elements * (inputs + 1)"),
+            "bandwidth": Detail(bandwidth, "B/s", "nominal x share that a stream reaches"),
+            "memory_s": Detail(memory, "s", "dram_bytes / bandwidth"),
+            "launch_s": Detail(launch, "s", "launch and driver"),
+            "time_s": Detail(launch + memory, "s", "launch_s + memory_s"),
+        },
+    )  # fmt: skip
 
 
 def softmax(hw: Hardware, rows: Array, cols: Array, c: Constants) -> Terms:
-    """Softmax over the columns of each row."""
+    """Softmax over the columns of each row: maximum, sum and result read the row."""
     k = c["softmax"]
     row_bytes = hw.element_bytes * cols
     block = _power_of_two(np.minimum(cols / _SOFTMAX_VECTOR, 1024) / 2, 32)
-    in_flight = np.minimum(rows, hw.sm * hw.threads / block) * row_bytes
-    miss = step(in_flight / (hw.l2 * k["l2_share"]), k["miss_sharpness"])
+    resident = hw.sm * np.minimum(hw.threads, _SOFTMAX_RESIDENT) / block
+    in_flight = np.minimum(rows, resident) * row_bytes
     in_registers = cols <= _WARP_SOFTMAX_COLS
-    passes = np.where(in_registers, 2.0, 2.0 + 2.0 * miss)
+    miss = step(in_flight / (hw.l2_near * k["l2_share"]), k["miss_sharpness"])
+    again = np.where(in_registers, 0.0, 2.0 * miss)
     chunk = _SOFTMAX_VECTOR * block
     looped = block * (
         np.floor(cols / chunk) * _SOFTMAX_VECTOR * k["issue_vector"]
         + ceil_div(cols % chunk, block) * k["issue_scalar"]
+        + k["issue_block"]
     )
     issue = np.where(in_registers, _power_of_two(cols, 32) * k["issue_warp"], looped)
-    issue_s = rows * issue / (hw.sm * hw.fp32_lane_hz) * np.where(hw.cc < 7, k["issue_pascal"], 1)
-    return _stream(hw, rows * row_bytes * passes, rows * cols * 8, issue_s, k["overlap_p"],
-                   k["launch_s"], "passes * rows * cols * element_bytes", c,
-                   {"passes": Detail(passes, "", "2 + 2 * share of rows in flight not in L2"),
-                    "in_flight": Detail(in_flight, "B", "rows of resident blocks")})  # fmt: skip
+    return _rows(hw, rows, cols, again, in_flight, rows * issue, "softmax", c)
 
 
 def layernorm(hw: Hardware, rows: Array, cols: Array, c: Constants) -> Terms:
-    """Layer norm over the columns of each row."""
+    """Layer norm over the columns of each row: statistics and result read the row."""
     k = c["layernorm"]
-    row_bytes = hw.element_bytes * cols
-    in_flight = np.minimum(rows, hw.sm * hw.threads / _LAYERNORM_THREADS) * row_bytes
-    miss = step(in_flight / (hw.l2 * k["l2_share"]), k["miss_sharpness"])
-    passes = 2.0 + miss
-    issue = ceil_div(cols, 512) * 512 * k["issue_element"] + k["issue_row"]
-    issue_s = rows * issue / (hw.sm * hw.fp32_lane_hz) * np.where(hw.cc < 7, k["issue_pascal"], 1)
-    return _stream(hw, rows * row_bytes * passes, rows * cols * 8, issue_s, k["overlap_p"],
-                   k["launch_s"], "passes * rows * cols * element_bytes", c,
-                   {"passes": Detail(passes, "", "2 + share of rows in flight not in L2"),
-                    "in_flight": Detail(in_flight, "B", "rows of resident blocks")})  # fmt: skip
+    resident = hw.sm * np.minimum(hw.threads, _LAYERNORM_RESIDENT) / _LAYERNORM_THREADS
+    in_flight = np.minimum(rows, resident) * hw.element_bytes * cols
+    again = step(in_flight / (hw.l2_near * k["l2_share"]), k["miss_sharpness"])
+    chunk = 4.0 * _LAYERNORM_THREADS
+    issue = ceil_div(cols, chunk) * chunk * k["issue_element"] + k["issue_row"]
+    return _rows(hw, rows, cols, again, in_flight, rows * issue, "layernorm", c)
 
 
 def memcpy(hw: Hardware, size: Array, over_bus: Array, to_host: Array, c: Constants) -> Terms:
@@ -96,25 +106,35 @@ def memcpy(hw: Hardware, size: Array, over_bus: Array, to_host: Array, c: Consta
     )  # fmt: skip
 
 
-def _stream(
-    hw: Hardware, moved: Array, operations: Array, issue_s: Array, p: float, launch_s: float,
-    formula: str, c: Constants, extra: dict[str, Detail] | None = None,
+def _rows(
+    hw: Hardware, rows: Array, cols: Array, again: Array, in_flight: Array, issued: Array,
+    group: str, c: Constants,
 ) -> Terms:  # fmt: skip
+    """A row-wise kernel: two passes beside its instructions, then the reads that miss L2."""
+    k = c[group]
+    p = k["overlap_p"]
+    one_pass = rows * cols * hw.element_bytes
     bandwidth = stream_bandwidth(hw, c)
-    memory = moved / bandwidth
-    launch = np.full_like(memory, launch_s)
-    time_s = launch + combine(p, memory, issue_s)
-    core_j = operations * c["power"]["j_per_flop"] * hw.energy
-    details = {
-        **(extra or {}),
-        "dram_bytes": Detail(moved, "B", formula),
-        "bandwidth": Detail(bandwidth, "B/s", "nominal x share that a stream reaches"),
-        "memory_s": Detail(memory, "s", "dram_bytes / bandwidth"),
-        "compute_s": Detail(issue_s, "s", "instruction issue of the kernel's loops"),
-        "launch_s": Detail(launch, "s", "launch and driver"),
-        "time_s": Detail(time_s, "s", f"launch_s + (memory_s^p + compute_s^p)^(1/p), p = {p:.3g}"),
-    }
-    return Terms(time_s, issue_s, memory, launch, core_j, moved, np.ones_like(memory), details)
+    issue_s = issued / (hw.sm * hw.thread_hz)
+    late = again * one_pass / bandwidth
+    launch = np.full_like(late, k["launch_s"])
+    time_s = launch + late + combine(p, 2 * one_pass / bandwidth, issue_s)
+    moved = (2 + again) * one_pass
+    return Terms(
+        time_s, issue_s, moved / bandwidth, launch,
+        rows * cols * 8 * c["power"]["j_per_flop"] * hw.energy, moved, np.ones_like(late),
+        {
+            "in_flight": Detail(in_flight, "B", "rows held by resident blocks"),
+            "again": Detail(again, "", "passes that miss L2, from in_flight over L2"),
+            "one_pass": Detail(one_pass, "B", "rows * cols * element_bytes"),
+            "bandwidth": Detail(bandwidth, "B/s", "nominal x share that a stream reaches"),
+            "memory_s": Detail(moved / bandwidth, "s", "(2 + again) * one_pass / bandwidth"),
+            "compute_s": Detail(issue_s, "s", "thread instructions / (SMs * schedulers * 32 Hz)"),
+            "launch_s": Detail(launch, "s", "launch and driver"),
+            "time_s": Detail(time_s, "s", "launch_s + again * one_pass / bandwidth + ((2 one_pass"
+                             f" / bandwidth)^p + compute_s^p)^(1/p), p = {p:.3g}"),
+        },
+    )  # fmt: skip
 
 
 def _power_of_two(x: Array, least: int) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
@@ -214,7 +214,7 @@ def _place(
 
 
 def _nothing() -> Hardware:
-    return Hardware(*(np.zeros(0) for _ in range(19)))
+    return Hardware(*(np.zeros(0) for _ in fields(Hardware)))
 
 
 def _known(workload: str, precision: str) -> None:

@@ -121,7 +121,8 @@ def log_ticks(low: float, high: float, unit: str, pad: float = 0.06) -> dict[str
     mantissas: tuple[int, ...] = (1, 2, 5) if span < 2.4 else (1,)
     decades = range(math.floor(first), math.ceil(last) + 1)
     values = [m * 10.0**e for e in decades for m in mantissas]
-    inside = [v for v in values if first <= math.log10(v) <= last]
+    # A span without a round number in it (a single point) still gets one tick.
+    inside = [v for v in values if first <= math.log10(v) <= last] or [10 ** ((first + last) / 2)]
     step = math.ceil(len(inside) / _MAX_TICKS)
     shown = inside[::step]
     text = [_tick(v, unit) for v in shown]

@@ -123,7 +123,9 @@ def test_unlocked_clocks_are_a_note_and_unknown_ones_nothing(build):
     unlocked = judge(build, build.measured(device=build.gpu),
                      env=GPU_ENV | {"gpu.clock_locked": False})  # fmt: skip
     assert codes(unlocked)["clocks_unlocked"].severity == "info"
-    unknown = judge(build, build.measured(device=build.gpu), env=GPU_ENV | {"gpu.clock_locked": None})
+    unknown = judge(
+        build, build.measured(device=build.gpu), env=GPU_ENV | {"gpu.clock_locked": None}
+    )
     assert not {"clocks_unlocked", "clocks_locked"} & set(codes(unknown))
 
 

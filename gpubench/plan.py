@@ -196,7 +196,7 @@ class _Layout:
         return b, why_not
 
     def _policy(self, b: Benchmark) -> Policy:
-        policy = replace(self.suite.policy, **b.policy)
+        policy = replace(self.suite.policy, **b.policy)  # type: ignore[arg-type]  # checked by suite
         if self.quick:
             policy = replace(policy, **QUICK)
         if self.timeout_s is not None:
@@ -211,7 +211,9 @@ class _Layout:
         rows = [
             dict(zip(b.zip, values, strict=True)) for values in zip(*b.zip.values(), strict=True)
         ]
-        explicit = list(enumerate(b.cases)) if b.cases is not None else [(None, {})]
+        explicit: list[tuple[int | None, Mapping[str, Value]]] = [(None, {})]
+        if b.cases is not None:
+            explicit = list(enumerate(b.cases))
         count = math.prod(len(v) for v in b.matrix.values()) * max(1, len(rows)) * len(explicit)
         if count == 0:
             raise self._error(InputError("no cases: the product is empty"), "cases")
@@ -289,8 +291,8 @@ class _Layout:
                 file, line = self.suite.places[path]
                 key = f"{path}.{name}" if "cases[" in candidate and name else path
                 return _moved(error, file, line, key)
-        file, line = self.suite.place(b.key_path)
-        return _moved(error, file, line, f"{b.key_path}.{name}" if name else b.key_path)
+        place = self.suite.place(b.key_path)
+        return _moved(error, *place, f"{b.key_path}.{name}" if name else b.key_path)
 
     def _error(self, error: InputError, key: str) -> InputError:
         file, line = self.suite.place(f"{self.benchmark.key_path}.{key}")

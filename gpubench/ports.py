@@ -46,8 +46,8 @@ class Timer(Protocol):
     calls_per_sample: int
     floor_s: float
 
-    def batch(self, while_busy: Callable[[], None]) -> Sequence[Timed]:
-        """Take a few samples; ``while_busy`` is called while the device is working."""
+    def batch(self, while_busy: Callable[[], None], most: int) -> Sequence[Timed]:
+        """Take a few samples, at most ``most``; ``while_busy`` is called while it works."""
 
 
 class Device(Protocol):

@@ -163,8 +163,13 @@ def test_cases_from_csv(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("m,n\n1,2,3\n", "cells"), ("m,n\n1\n", "cells"), ("q,n\n1,2\n", "unknown parameter"), (None, "cannot read")],
-)  # fmt: skip
+    [
+        ("m,n\n1,2,3\n", "cells"),
+        ("m,n\n1\n", "cells"),
+        ("q,n\n1,2\n", "unknown parameter"),
+        (None, "cannot read"),
+    ],
+)
 def test_bad_csv(tmp_path: Path, content: str | None, words: str) -> None:
     if content is not None:
         (tmp_path / "shapes.csv").write_text(content)

@@ -6,7 +6,12 @@ import click
 
 from gpubench.cli.options import console, store_option
 
-MARKS = {"ok": ("ok", "green"), "info": ("info", "cyan"), "warn": ("WARN", "yellow"), "bad": ("BAD", "bold red")}  # fmt: skip
+MARKS = {
+    "ok": ("ok", "green"),
+    "info": ("info", "cyan"),
+    "warn": ("WARN", "yellow"),
+    "bad": ("BAD", "bold red"),
+}
 
 
 @click.command()

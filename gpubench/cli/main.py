@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(gpubench.__version__, prog_name="gpubench")
 def cli() -> None:
-    """Benchmark, predict, explain and guard GPU performance.
+    r"""Benchmark, predict, explain and guard GPU performance.
 
     \b
     gpubench doctor                 what can this machine measure?

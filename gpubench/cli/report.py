@@ -15,7 +15,7 @@ FORMATS = ("html", "markdown", "csv", "json", "parquet")
 @click.command()
 @click.argument("names", nargs=-1, metavar="[RUN]...")
 @click.option("-o", "--output", "path", type=click.Path(path_type=Path),
-              help="File to write; `-`: stdout. [default: reports/SUITE-RUN.html; text formats: stdout]")  # fmt: skip
+              help="File, or `-`: stdout. [default: reports/SUITE-RUN.html; text: stdout]")  # fmt: skip
 @click.option("--format", "fmt", type=click.Choice(FORMATS), default=None,
               help="[default: by the suffix of -o, else html]")  # fmt: skip
 @click.option("--suite", metavar="NAME", help="Only runs of this suite.")
@@ -37,7 +37,7 @@ def report(names: tuple[str, ...], **options: Any) -> None:
             from gpubench.errors import InputError
 
             raise InputError("parquet is not text", expected="-o FILE.parquet")
-        click.echo(render.text(chosen, fmt))
+        click.echo(render.text(chosen, fmt).rstrip("\n"))
         return
     written = api.write_report(chosen, path or Path("reports") / api.report_name(chosen, fmt), fmt)
     click.echo(f"report: {written}")

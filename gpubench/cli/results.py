@@ -42,8 +42,10 @@ def list_(store: str | None, suite: str | None, fmt: str) -> None:
         click.echo(f"no runs in {where}")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("run", "label", "suite", "started", "status", "device", "measured", "skipped", "failed"):  # fmt: skip
-        table.add_column(column, justify="right" if column in ("measured", "skipped", "failed") else "left")  # fmt: skip
+    for column in ("run", "label", "suite", "started", "status", "device"):
+        table.add_column(column)
+    for column in ("measured", "skipped", "failed"):
+        table.add_column(column, justify="right")
     for r in found:
         of = counts.get(r.id, {})
         device = r.environment.get("gpu.name") or r.environment.get("cpu.model") or "–"
@@ -67,11 +69,8 @@ def show(name: str, store: str | None, filter_text: str | None) -> None:
 
     ((head, found),) = select([name], store=store, filter_text=filter_text)
     out = console()
-    out.print(
-        Text(
-            f"{head.suite}: run {head.id}{f' ({head.label})' if head.label else ''}, {head.status}"
-        )
-    )
+    label = f" ({head.label})" if head.label else ""
+    out.print(Text(f"{head.suite}: run {head.id}{label}, {head.status}"))
     out.print(results_table(found))
 
 
@@ -93,9 +92,9 @@ def export(names: tuple[str, ...], fmt: str, path: Path | None, store: str | Non
 
         text = render.text(chosen, fmt)
     if path is None:
-        click.echo(text)
+        click.echo(text.rstrip("\n"))
     else:
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
         click.echo(f"wrote {path}", err=True)
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--lock-clocks", is_flag=True, help="Lock the SM clock to its base (needs root).")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of order and inputs. [random]")
 @click.option("--fail-on", "gates", multiple=True, metavar="FLAG",
-              help="Exit 1 if any case has this flag (noisy, throttled, ...). Repeatable.")  # fmt: skip
+              help="Exit 1 if a case has this flag (noisy, throttled, ...). Repeatable.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print the report's path only.")
 @click.option("-v", "--verbose", is_flag=True, help="More about every case.")
 def run(suites: tuple[str, ...], **options: Any) -> None:

@@ -44,7 +44,7 @@ def list_(fmt: str) -> None:
 @suite.command()
 @click.argument("name", metavar="SUITE")
 @click.option("--device", default="cpu", show_default=True,
-              help="Plan for: cpu, auto, cuda[:N], or a GPU of the catalogue such as a100.")  # fmt: skip
+              help="Plan for: cpu, auto, cuda[:N], or a GPU of the catalogue.")  # fmt: skip
 @filter_option
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As for `run`.")
 @click.option("--quick", is_flag=True, help="As for `run`.")

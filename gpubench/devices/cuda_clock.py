@@ -99,10 +99,10 @@ class EventTimer:
         self._enqueue_s = host_enqueue_s(api, self._calls) if estimate_s < LONG_S else 1e-3
         self._next = 0
 
-    def batch(self, while_busy: Callable[[], None]) -> Sequence[Timed]:
+    def batch(self, while_busy: Callable[[], None], most: int) -> Sequence[Timed]:
         """One sample per prepared event pair; one synchronisation at the end."""
-        api, host = self._api, []
-        for start, end in self._pairs:
+        api, host, pairs = self._api, [], self._pairs[:most]
+        for start, end in pairs:
             call = self._calls[self._next]
             self._next = (self._next + 1) % len(self._calls)
             if self.cache == "cold":
@@ -115,7 +115,7 @@ class EventTimer:
             api.record(end)
         while_busy()
         api.synchronize()
-        times = [api.elapsed_s(s, e) for s, e in self._pairs]
+        times = [api.elapsed_s(s, e) for s, e in pairs]
         return [Timed(t, h) for t, h in zip(times, host, strict=True)]
 
 
@@ -151,12 +151,12 @@ class SlopeTimer:
         api.synchronize()
         self._events = [(api.event(), api.event(), api.event()) for _ in range(8)]
 
-    def batch(self, while_busy: Callable[[], None]) -> Sequence[Timed]:
+    def batch(self, while_busy: Callable[[], None], most: int) -> Sequence[Timed]:
         """Eight slopes and the host's time to submit single calls beside them."""
-        api, samples = self._api, []
+        api, samples, events = self._api, [], self._events[:most]
         # Until every replay is submitted: the first would otherwise hold its own launch.
-        api.block(len(self._events) * 2 * REPLAY_HOST_S)
-        for a, b, c in self._events:
+        api.block(len(events) * 2 * REPLAY_HOST_S)
+        for a, b, c in events:
             api.record(a)
             self._short()
             api.record(b)
@@ -165,7 +165,7 @@ class SlopeTimer:
         while_busy()
         api.synchronize()
         enqueue_s = host_enqueue_s(api, self._calls)
-        for a, b, c in self._events:
+        for a, b, c in events:
             slope = (api.elapsed_s(b, c) - api.elapsed_s(a, b)) / self.calls_per_sample
             # Interference in the shorter loop can turn a slope negative: the sample is
             # kept as the plain mean of the longer loop, an upper bound.

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gpubench.devices.cuda import why_no_cuda
 from gpubench.devices.host import cpu_model, memory_limit_bytes
-from gpubench.engine.environment import SWITCH_VARIABLES
+from gpubench.devices.stack import SWITCH_VARIABLES, gpus_and_mismatches, torch_facts
 from gpubench.telemetry.nvml import Nvml, NvmlUnavailable, gpu_uuids
 from gpubench.units import bytes_iec, percent, scaled
 
@@ -48,32 +49,24 @@ def examine(store_path: Path | None = None) -> list[Finding]:
 
 
 def _torch() -> Iterator[Finding]:
-    import torch
-
-    from gpubench.devices.cuda import why_no_cuda, wheel_mismatch
-
-    if not torch.cuda.is_available():
-        built = torch.version.cuda
+    facts, gpus = torch_facts(), gpus_and_mismatches()
+    if not gpus:
         yield Finding(
             "torch",
-            "info" if built is None else "bad",
-            f"torch {torch.__version__} sees no CUDA device: only this CPU can be measured",
+            "info" if facts["torch.cuda"] is None else "bad",
+            f"torch {facts['torch.version']} sees no CUDA device: only this CPU can be measured",
             f"to measure a GPU: {why_no_cuda()}",
         )
         return
-    yield Finding("torch", "ok", f"torch {torch.__version__} with CUDA {torch.version.cuda}")
-    architectures = torch.cuda.get_arch_list()
-    for index in range(torch.cuda.device_count()):
-        name = torch.cuda.get_device_name(index)
-        capability = torch.cuda.get_device_capability(index)
-        mismatch = wheel_mismatch(capability, architectures)
+    yield Finding("torch", "ok", f"torch {facts['torch.version']}, CUDA {facts['torch.cuda']}")
+    for name, mismatch in gpus:
         if mismatch:
             problem, _, mend = mismatch.partition("): ")
-            yield Finding("architecture", "bad", f"cuda:{index} {name}: {problem})", mend)
+            yield Finding("architecture", "bad", f"{name}: {problem})", mend)
         else:
-            yield Finding("architecture", "ok", f"cuda:{index} {name}: torch has code for it")
-    if torch.backends.cudnn.is_available():
-        yield Finding("cuDNN", "ok", f"cuDNN {torch.backends.cudnn.version()}")
+            yield Finding("architecture", "ok", f"{name}: torch has code for it")
+    if facts.get("cudnn.version"):
+        yield Finding("cuDNN", "ok", f"cuDNN {facts['cudnn.version']}")
     else:
         yield Finding(
             "cuDNN", "warn", "torch has no usable cuDNN: convolutions cannot be measured",

@@ -8,10 +8,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import gpubench
 from gpubench.devices.host import cpu_model
+from gpubench.devices.stack import switch_facts, torch_facts
 from gpubench.record import Environment, Fact
 from gpubench.spec import DeviceInfo
 
@@ -63,15 +64,6 @@ FACTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Fact -> (title, unit). Keys ``switch.*`` are settings that change results."""
 
-SWITCH_VARIABLES: Final = (
-    "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION",
-    "CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING",
-    "CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_MODULE_LOADING", "PYTORCH_CUDA_ALLOC_CONF",
-    "TORCH_BLAS_PREFER_CUBLASLT", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND",
-    "KMP_AFFINITY", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "LD_PRELOAD",
-)  # fmt: skip
-"""Environment variables that change what runs or how fast; recorded where set."""
-
 
 def capture(device: DeviceInfo, gpu_facts: Mapping[str, Fact] | None = None) -> Environment:
     """The environment of a worker that is about to measure on ``device``."""
@@ -108,57 +100,6 @@ def host_facts() -> dict[str, Fact]:
     }
 
 
-def torch_facts() -> dict[str, Fact]:
-    """Versions of torch and of the libraries it brings."""
-    import torch
-
-    facts: dict[str, Fact] = {
-        "torch.version": torch.__version__,
-        "torch.git": str(torch.version.git_version)[:12],
-        "torch.cuda": torch.version.cuda,
-        "torch.cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "torch.blas": "oneDNN" if torch.backends.mkldnn.is_available() else "MKL or OpenBLAS",
-        "cpu.threads_used": torch.get_num_threads(),
-    }
-    if torch.cuda.is_available():
-        facts |= {
-            "cudnn.version": _dotted(torch.backends.cudnn.version()),
-            "cuda.runtime_version": torch.version.cuda,
-            "nccl.version": _nccl(torch),
-            "cublas.version": _distribution("nvidia-cublas", "nvidia-cublas-cu12"),
-        }
-    return facts
-
-
-def switch_facts() -> dict[str, Fact]:
-    """Settings that decide precision and algorithms, as they stand in this process."""
-    import torch
-
-    facts: dict[str, Fact] = {
-        f"switch.{name}": os.environ[name] for name in SWITCH_VARIABLES if name in os.environ
-    }
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    facts |= {
-        "switch.torch.float32_matmul_precision": (
-            f"{torch.get_float32_matmul_precision()} (high for tf32 cases)"
-        ),
-        "switch.torch.deterministic": torch.are_deterministic_algorithms_enabled(),
-    }
-    if torch.cuda.is_available():
-        facts |= {
-            "switch.cudnn.allow_tf32": f"{cudnn.allow_tf32} (True for tf32 cases)",
-            "switch.cudnn.benchmark": cudnn.benchmark,
-            "switch.cudnn.deterministic": cudnn.deterministic,
-            "switch.cublas.fp16_reduced_precision_reduction": bool(
-                matmul.allow_fp16_reduced_precision_reduction
-            ),
-            "switch.cublas.bf16_reduced_precision_reduction": bool(
-                matmul.allow_bf16_reduced_precision_reduction
-            ),
-        }
-    return facts
-
-
 def git_facts(folder: Path) -> dict[str, Fact]:
     """Commit and cleanliness of the repository around ``folder``; None outside one."""
     commit = _command("git", "-C", str(folder), "rev-parse", "HEAD")
@@ -188,30 +129,3 @@ def _os_name() -> str:
         return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     except OSError:
         return platform.system()
-
-
-def _dotted(version: int | None) -> str | None:
-    """CuDNN's integer: 91002 is 9.10.2, 8902 is 8.9.2."""
-    if version is None:
-        return None
-    if version >= 90000:
-        return f"{version // 10000}.{version // 100 % 100}.{version % 100}"
-    return f"{version // 1000}.{version // 100 % 10}.{version % 100}"
-
-
-def _nccl(torch: Any) -> str | None:
-    try:
-        return ".".join(map(str, torch.cuda.nccl.version()))
-    except (AttributeError, RuntimeError, TypeError):
-        return None
-
-
-def _distribution(*names: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    for name in names:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return None

@@ -90,7 +90,7 @@ def measure(
         timer = device.timer(calls, policy.cache, estimate_s)
         warm_from = device.wall_s()
         warmed += _warm_up(device, calls, policy.warmup_s, estimate_s)
-        tally, reason = _sample(device, timer, stop, probe, progress, begun)
+        tally, reason = _sample(device, timer, stop, probe, progress, begun, policy.max_samples)
     done = device.wall_s()
     measurement = Measurement(
         samples=Samples(
@@ -131,6 +131,7 @@ def _sample(
     probe: Probe | None,
     progress: Progress | None,
     begun: float,
+    most: int,
 ) -> tuple[_Tally, str]:
     tally, start = _Tally(), device.wall_s()
     readings: list[Reading] = []
@@ -142,7 +143,7 @@ def _sample(
 
     while True:
         readings.clear()
-        batch = timer.batch(while_busy)
+        batch = timer.batch(while_busy, most - len(tally.times_s))
         tally.add(batch, tuple(readings))
         spent = device.wall_s() - start
         for timed in batch:

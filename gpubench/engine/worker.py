@@ -30,7 +30,8 @@ from dataclasses import asdict, replace
 from typing import IO, Any, Final
 
 from gpubench.codec import decode_case, dumps, encode_record
-from gpubench.errors import CaseFailed, InputError
+from gpubench.devices.opening import open_device, translate_cuda
+from gpubench.errors import InputError
 from gpubench.ports import Device, Probe
 from gpubench.record import Fact
 from gpubench.registry import workload
@@ -58,67 +59,6 @@ def prefer_for_oom() -> None:
             file.write("1000")
     except OSError:
         pass
-
-
-def open_device(request: str) -> tuple[Device, str]:
-    """The device that ``--device`` asks for, and one line on how it was chosen.
-
-    Raises:
-        InputError: it is not there, or the request is not understood.
-    """
-    import torch
-
-    from gpubench.devices.cpu import CpuDevice
-
-    kind, _, index = request.partition(":")
-    if kind == "auto":
-        if torch.cuda.is_available():
-            kind, note = "cuda", "auto: a CUDA device is there"
-        else:
-            from gpubench.devices.cuda import why_no_cuda
-
-            kind, note = "cpu", f"auto: no CUDA device; that would need {why_no_cuda()}"
-    else:
-        note = f"asked for with --device {request}"
-    if kind == "cpu" and not index:
-        return CpuDevice(note), note
-    if kind == "cuda" and (not index or index.isdigit()):
-        from gpubench.devices.cuda import CudaDevice
-
-        return CudaDevice(int(index or 0), note), note
-    raise InputError(f"unknown device {request!r}", expected="auto, cpu, cuda or cuda:N")
-
-
-def translate_cuda(error: BaseException) -> CaseFailed | None:
-    """CUDA's errors by what they mean for the process.
-
-    After an illegal address, a failed assertion or a launch failure every later call in
-    the same context fails: the process has to go (CUDA Runtime API, cudaError_t).
-    """
-    import torch
-
-    text = str(error).strip()
-    first = text.splitlines()[0] if text else type(error).__name__
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return CaseFailed("out_of_memory", first)
-    if isinstance(error, MemoryError) or "can't allocate memory" in text:
-        return CaseFailed("out_of_memory", first or "out of memory")
-    accelerator = getattr(torch, "AcceleratorError", ())
-    if isinstance(error, accelerator) or "CUDA error" in text or "device-side assert" in text:
-        return CaseFailed("error", first, sticky=_context_is_broken())
-    return None
-
-
-def _context_is_broken() -> bool:
-    import torch
-
-    if not torch.cuda.is_available():
-        return False
-    try:
-        torch.cuda.synchronize()
-    except RuntimeError:
-        return True
-    return False
 
 
 class Worker:

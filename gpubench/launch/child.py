@@ -38,7 +38,7 @@ class Child:
 
     def __init__(self, memory_limit_bytes: int | None = None) -> None:
         self._limit = memory_limit_bytes
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "gpubench.engine.worker"],
             stdin=subprocess.PIPE,

@@ -113,6 +113,6 @@ def trace_kernels(call: Call) -> tuple[str, ...]:
         torch.cuda.synchronize()
     times: dict[str, float] = {}
     for event in trace.events() or ():
-        if event.device_type == torch.autograd.DeviceType.CUDA and not event.name.startswith("Mem"):
+        if event.device_type.name == "CUDA" and not event.name.startswith("Mem"):
             times[event.name] = times.get(event.name, 0.0) + float(event.device_time_total)
     return tuple(sorted(times, key=lambda name: -times[name]))

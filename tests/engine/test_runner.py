@@ -4,9 +4,9 @@ import pytest
 from hostile_workload import Hostile
 
 from gpubench.devices.cpu import CpuDevice
+from gpubench.devices.opening import translate_cuda
 from gpubench.engine import peaks
 from gpubench.engine.runner import Runner
-from gpubench.engine.worker import translate_cuda
 from gpubench.errors import CaseFailed
 from gpubench.plan import case_key
 from gpubench.record import Failure, Measurement, Skip

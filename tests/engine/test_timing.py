@@ -71,7 +71,11 @@ def take(
 ) -> Measurement:
     kernel = device.cuda.kernel(time_s)
     m, _ = measure(
-        device, lambda _i: kernel, policy=policy, stop=PolicyStop(policy), **more  # type: ignore[arg-type]
+        device,
+        lambda _i: kernel,
+        policy=policy,
+        stop=PolicyStop(policy),
+        **more,  # type: ignore[arg-type]
     )
     return m
 
@@ -151,6 +155,13 @@ def test_garbage_collection_is_off_while_sampling_and_back_after() -> None:
     assert not any(seen[5:])
 
 
+@pytest.mark.parametrize("time_s", [1e-3, 2e-6])
+def test_no_more_samples_than_the_policy_allows(time_s: float) -> None:
+    m = take(FakeDevice(), time_s, Policy(max_samples=3, min_time_s=9))
+    assert len(m.samples.times_s) == 3
+    assert m.stopped_by == "max_samples"
+
+
 def test_progress_is_told() -> None:
     told: list[tuple[int, float]] = []
     take(FakeDevice(), 1e-3, Policy(min_time_s=0.2), progress=lambda n, t: told.append((n, t)))
@@ -179,7 +190,7 @@ class Sampled:
     def __init__(self, times: Sequence[float], device: FakeDevice) -> None:
         self._times, self._device = list(times), device
 
-    def batch(self, while_busy: Callable[[], None]) -> Sequence[Timed]:
+    def batch(self, while_busy: Callable[[], None], most: int) -> Sequence[Timed]:
         t = self._times.pop(0)
         self._device.cuda.host += t
         return [Timed(t)]
@@ -219,5 +230,7 @@ def test_tensor_cores_asked_for_and_not_used() -> None:
     m = measurement(tensor_cores=TensorCoreUse("not_used", ("kernel name: sgemm",)))
     assert "tensor_cores_not_used" in flags_of(m, gemm_case("bf16"), A100, Peaks())
     assert "tensor_cores_not_used" not in flags_of(m, gemm_case("fp32"), A100, Peaks())
-    unknown = Measurement(Samples((1.0,)), "loop", "hot", "x", tensor_cores=TensorCoreUse("unknown"))
+    unknown = Measurement(
+        Samples((1.0,)), "loop", "hot", "x", tensor_cores=TensorCoreUse("unknown")
+    )
     assert "tensor_cores_not_used" not in flags_of(unknown, gemm_case("bf16"), A100, Peaks())

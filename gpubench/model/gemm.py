@@ -140,7 +140,8 @@ def _tiles(
         for split in splits:
             blocks = s.batch * grid_x * grid_y * split
             waves = ceil_div(blocks, hw.sm)
-            compute = waves * tx * ty * (s.k / split + g["prologue_k"]) / rate
+            prologue = g["prologue_k"] * np.where(hw.cc >= 8, g["prologue_async"], 1.0)
+            compute = waves * tx * ty * (s.k / split + prologue) / rate
             dram = dram_traffic(hw, s, g, tx, grid_x, grid_y, split)
             memory = dram / bandwidth
             time_s = combine(g["overlap_p"], compute, memory)
@@ -175,7 +176,7 @@ def dram_traffic(
     full = a * grid_x + b * grid_y
     by_wave, wave_set = _wave_reads(hw, s, grid_x, grid_y)
     in_flight = np.minimum(s.batch, np.maximum(1.0, hw.sm / (grid_x * grid_y)))
-    cache = hw.l2 * g["l2_share"]
+    cache = hw.l2_near * g["l2_share"]
     across = np.maximum(by_wave - (a + b), 0.0) * step(e * (a + b) * in_flight / cache, 2.0)
     within = np.maximum(full - np.maximum(by_wave, a + b), 0.0) * g["reread_miss"]
     within = within * step(e * wave_set * in_flight / cache, 2.0)

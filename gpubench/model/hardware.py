@@ -39,7 +39,7 @@ _NODES: Final = (
     # (first compute capability, energy per FLOP relative to 16 nm, node clock in Hz)
     (0.0, 1.30, 1.25e9),  # 28 nm, Maxwell
     (6.0, 1.00, 1.60e9),  # 16 nm, Pascal
-    (7.0, 0.90, 1.60e9),  # 12 nm, Volta and Turing
+    (7.0, 1.00, 1.60e9),  # 12 nm, a refined 16 nm,, Volta and Turing
     (8.0, 0.70, 1.41e9),  # 7 nm, GA100
     (8.6, 0.60, 1.75e9),  # 8 nm, GA10x
     (8.9, 0.40, 2.20e9),  # 4 nm class, Ada, Hopper, Blackwell

@@ -192,10 +192,12 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
     return (
         _section(f"{ids.prefix}throughput", "Throughput by size and precision",
                  figures.throughput_figures(rows, ids),
-                 "No throughput chart: no benchmark has two measured cases with counted work."),
+                 "No throughput chart: no benchmark has two measured cases with counted work.",
+                 [r.record.case.benchmark for r in rows if r.rate]),
         _section(f"{ids.prefix}speedups", "Speed-up against the baseline",
                  figures.speedup_figures(rows, ids),
-                 "No speed-up chart: no benchmark has two cases with a measured baseline."),
+                 "No speed-up chart: no benchmark has two cases with a measured baseline.",
+                 [r.record.case.benchmark for r in rows if r.speedup]),
         _section(f"{ids.prefix}rooflines", "Roofline",
                  [f for f in [roofline_figure(rows, ids)] if f],
                  "No roofline: fewer than two measured cases have FLOPs and bytes counted."),
@@ -209,11 +211,21 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
 
 
 def _section(
-    section_id: str, title: str, found: Sequence[FigureView], missing: str
+    section_id: str,
+    title: str,
+    found: Sequence[FigureView],
+    missing: str,
+    benchmarks: Sequence[str] = (),
 ) -> ChartSection:
+    """A section of charts; ``benchmarks`` are those that a chart each was looked for."""
     notes = [] if found else [missing]
     if len(found) > MAX_FIGURES:
         notes.append(f"{len(found) - MAX_FIGURES} more benchmarks are in the table of cases only.")
+    drawn = {f.title for f in found}
+    alone = [name for name in dict.fromkeys(benchmarks) if name not in drawn]
+    if found and alone:
+        named = ", ".join(alone[:6]) + (f" and {len(alone) - 6} more" if len(alone) > 6 else "")
+        notes.append(f"Not drawn, having a single size: {named}; the table of cases has them.")
     return ChartSection(section_id, title, tuple(found[:MAX_FIGURES]), tuple(notes))
 
 

@@ -74,8 +74,8 @@ def embedded_data(runs: Sequence[tuple[Run, Sequence[Record]]]) -> tuple[str, st
     note = (
         f"To keep this file small, its data is rounded to {_DIGITS} digits"
         + (f" and holds at most {kept} samples a case" if max(counts, default=0) > kept else "")
-        + " and no sensor readings; every statistic was made from all samples at full precision. All of them are in the"
-        " store: gpubench results export RUN --format json."
+        + " and no sensor readings; every statistic was made from all samples at full precision."
+        " All of them are in the store: gpubench results export RUN --format json."
     )
     return escape_script(_pack(documents)), note
 

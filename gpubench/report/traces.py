@@ -94,9 +94,9 @@ def by_precision(results: Sequence[Result]) -> dict[str, list[Result]]:
 def _hover(result: Result, value: str) -> str:
     time = scaled(result.summary.median_s, "s") if result.summary else "–"
     mark = " · measured on CPU" if result.provenance == MEASURED_CPU else ""
-    note = "".join(f"<br>{flag_info(f).title}" for f in result.flags)
-    text = f"{result.record.case.precision} · {time}{mark}"
-    return f"<b>{html.escape(result.name)}</b><br>{value}<br>{html.escape(text)}{html.escape(note, False).replace('&lt;br&gt;', '<br>')}"
+    lines = [value, f"{result.record.case.precision} · {time}{mark}"]
+    lines += [flag_info(flag).title for flag in result.flags]
+    return "<br>".join([f"<b>{html.escape(result.name)}</b>", *map(html.escape, lines)])
 
 
 def _errors(intervals: Sequence[Interval]) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def _errors(intervals: Sequence[Interval]) -> dict[str, Any]:
         "symmetric": False,
         "array": [i.high - i.value for i in intervals],
         "arrayminus": [i.value - i.low for i in intervals],
-        "thickness": 1.2,
-        "width": 3,
+        "thickness": 1.4,
+        "width": 0,
     }
 
 

@@ -175,7 +175,10 @@ const charts = (() => {
   }
   theme.onChange(() => { for (const [host, spec] of drawn) plot(host, spec); });
   addEventListener("beforeprint", () => {
-    if (window.Plotly) for (const host of hosts) if (!drawn.has(host)) draw(host);
+    if (!window.Plotly) return;
+    for (const host of document.querySelectorAll(".chart")) {
+      if (!drawn.has(host)) (host.redraw ?? draw)(host);
+    }
   });
   // So that the first chart scrolled to, or a print, need not wait for the library.
   (window.requestIdleCallback ?? setTimeout)(() => library().catch(() => {}));

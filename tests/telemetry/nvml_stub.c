@@ -1,0 +1,97 @@
+/* A libnvidia-ml.so.1 for tests: one GPU whose nature comes from the environment.
+ *
+ *   STUB_GPU       a100 (default), p100 (no energy counter, old names), t4 (throttling)
+ *   STUB_LOST_AT   number of calls after which the GPU has fallen off the bus
+ *   STUB_NO_DRIVER initialisation fails
+ *   STUB_PIDS      number of foreign processes
+ *   STUB_LOG       file that set and reset of locked clocks are written to
+ *
+ * What is not exported here makes the binding raise FunctionNotFound, as an old driver
+ * does. Layouts are those of nvml.h.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SUCCESS = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
+       DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
+typedef void *Device;
+static int calls;
+static int the_gpu;
+
+static int is(const char *name) {
+    const char *gpu = getenv("STUB_GPU");
+    return strcmp(gpu ? gpu : "a100", name) == 0;
+}
+static int lost(void) {
+    const char *at = getenv("STUB_LOST_AT");
+    return at && ++calls > atoi(at);
+}
+#define ALIVE if (lost()) return GPU_IS_LOST
+
+int nvmlInitWithFlags(unsigned flags) { (void)flags; return getenv("STUB_NO_DRIVER") ? DRIVER_NOT_LOADED : SUCCESS; }
+int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+int nvmlShutdown(void) { return SUCCESS; }
+const char *nvmlErrorString(int code) { return code == GPU_IS_LOST ? "GPU is lost" : code == DRIVER_NOT_LOADED ? "Driver Not Loaded" : "stub error"; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return SUCCESS; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned i, Device *d) { *d = &the_gpu; return i ? NOT_FOUND : SUCCESS; }
+int nvmlDeviceGetHandleByUUID(const char *uuid, Device *d) { *d = &the_gpu; return strcmp(uuid, "GPU-stub-0000") ? NOT_FOUND : SUCCESS; }
+int nvmlDeviceGetHandleByPciBusId_v2(const char *id, Device *d) { *d = &the_gpu; return strcmp(id, "0000:65:00.0") ? NOT_FOUND : SUCCESS; }
+int nvmlDeviceGetUUID(Device d, char *out, unsigned n) { (void)d; snprintf(out, n, "GPU-stub-0000"); return SUCCESS; }
+int nvmlDeviceGetName(Device d, char *out, unsigned n) {
+    (void)d;
+    snprintf(out, n, "%s", is("p100") ? "Tesla P100-PCIE-16GB" : is("t4") ? "Tesla T4" : "NVIDIA A100-SXM4-40GB");
+    return SUCCESS;
+}
+int nvmlSystemGetDriverVersion(char *out, unsigned n) { snprintf(out, n, "580.65.06"); return SUCCESS; }
+int nvmlSystemGetCudaDriverVersion_v2(int *v) { *v = 13000; return SUCCESS; }
+int nvmlDeviceGetClockInfo(Device d, int kind, unsigned *mhz) { (void)d; ALIVE; *mhz = kind == 1 ? (is("t4") ? 585 : 1410) : 1215; return SUCCESS; }
+int nvmlDeviceGetMaxClockInfo(Device d, int kind, unsigned *mhz) { (void)d; *mhz = kind == 1 ? 1410 : 1215; return SUCCESS; }
+int nvmlDeviceGetTemperature(Device d, int sensor, unsigned *c) { (void)d; (void)sensor; ALIVE; *c = is("t4") ? 87 : 41; return SUCCESS; }
+int nvmlDeviceGetPowerUsage(Device d, unsigned *mw) { (void)d; ALIVE; *mw = 61000; return SUCCESS; }
+int nvmlDeviceGetEnforcedPowerLimit(Device d, unsigned *mw) { (void)d; *mw = 400000; return SUCCESS; }
+int nvmlDeviceGetMemoryInfo(Device d, unsigned long long *m) { (void)d; m[0] = 42949672960ULL; m[1] = m[0] / 2; m[2] = m[0] / 2; return SUCCESS; }
+int nvmlDeviceGetVbiosVersion(Device d, char *out, unsigned n) { (void)d; snprintf(out, n, "92.00"); return SUCCESS; }
+int nvmlDeviceGetPersistenceMode(Device d, int *on) { (void)d; *on = is("p100") ? 0 : 1; return SUCCESS; }
+int nvmlDeviceGetCurrPcieLinkWidth(Device d, unsigned *w) { (void)d; *w = 16; return SUCCESS; }
+int nvmlDeviceGetCurrPcieLinkGeneration(Device d, unsigned *g) { (void)d; *g = 4; return SUCCESS; }
+
+/* Field 186 is the instant power; a P100 does not know it. */
+struct value { double first; };
+struct field { unsigned id, scope; long long stamp, latency; unsigned type, status; union { double d; unsigned u; } value; };
+int nvmlDeviceGetFieldValues(Device d, int n, struct field *f) {
+    (void)d;
+    ALIVE;
+    for (int i = 0; i < n; i++) {
+        f[i].status = (f[i].id == 186 && !is("p100")) ? SUCCESS : NOT_SUPPORTED;
+        f[i].value.u = 55000;
+    }
+    return SUCCESS;
+}
+int nvmlDeviceGetCurrentClocksThrottleReasons(Device d, unsigned long long *r) { (void)d; ALIVE; *r = is("t4") ? 0x20 | 0x4 : 0x1; return SUCCESS; }
+int nvmlDeviceGetEccMode(Device d, unsigned *now, unsigned *next) { (void)d; if (is("p100")) return NOT_SUPPORTED; *now = *next = 1; return SUCCESS; }
+int nvmlDeviceGetMigMode(Device d, unsigned *now, unsigned *next) { (void)d; if (!is("a100")) return NOT_SUPPORTED; *now = *next = getenv("STUB_MIG") ? 1 : 0; return SUCCESS; }
+int nvmlDeviceGetUtilizationRates(Device d, unsigned *u) { (void)d; if (getenv("STUB_MIG")) return NOT_SUPPORTED; u[0] = getenv("STUB_PIDS") ? 97 : 0; u[1] = 0; return SUCCESS; }
+
+struct pci { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; };
+int nvmlDeviceGetPciInfo_v3(Device d, struct pci *p) { (void)d; memset(p, 0, sizeof *p); snprintf(p->bus_id, 32, "00000000:65:00.0"); return SUCCESS; }
+
+struct process { unsigned pid; unsigned long long bytes; unsigned instance, compute; };
+int nvmlDeviceGetComputeRunningProcesses_v3(Device d, unsigned *n, struct process *p) {
+    (void)d;
+    unsigned have = getenv("STUB_PIDS") ? atoi(getenv("STUB_PIDS")) : 0, room = *n;
+    *n = have;
+    if (have > room) return INSUFFICIENT_SIZE;
+    for (unsigned i = 0; i < have; i++) { p[i].pid = 4242 + i; p[i].bytes = 1ULL << 30; p[i].instance = p[i].compute = 0xFFFFFFFFu; }
+    return SUCCESS;
+}
+static int note(const char *what, unsigned mhz) {
+    const char *path = getenv("STUB_LOG");
+    if (!path) return NO_PERMISSION;
+    FILE *f = fopen(path, "a");
+    fprintf(f, "%s %u\n", what, mhz);
+    fclose(f);
+    return SUCCESS;
+}
+int nvmlDeviceSetGpuLockedClocks(Device d, unsigned low, unsigned high) { (void)d; (void)high; return note("lock", low); }
+int nvmlDeviceResetGpuLockedClocks(Device d) { (void)d; return note("reset", 0); }

@@ -1,0 +1,189 @@
+"""The real binding against a stub of the driver's library, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SOURCE = Path(__file__).with_name("nvml_stub.c")
+
+
+@pytest.fixture(scope="session")
+def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the NVML stub")
+    folder = tmp_path_factory.mktemp("nvml")
+    library = folder / "libnvidia-ml.so.1"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", "-o", library, SOURCE],
+        check=True,
+    )
+    return folder
+
+
+def ask(stub: Path, code: str, **environment: str) -> Any:
+    """Run ``code`` with the stub as the driver; it leaves its answer in ``answer``."""
+    script = (
+        "import json\nfrom gpubench.telemetry.nvml import Nvml, NvmlUnavailable, gpu_uuids\n"
+        f"{code}\nprint(json.dumps(answer))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "LD_LIBRARY_PATH": str(stub), **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+READ = """
+with Nvml(uuid="GPU-stub-0000") as nvml:
+    r = nvml.read()
+    answer = None if r is None else {**r.values, "reasons": list(r.reasons)}
+"""
+FACTS = 'with Nvml(uuid="GPU-stub-0000") as nvml: answer = dict(nvml.facts())'
+
+
+def test_sensors_in_si_units(stub: Path) -> None:
+    assert ask(stub, READ) == {
+        "clock_hz": 1410e6, "memory_clock_hz": 1215e6, "power_w": 55.0, "temperature_c": 41.0,
+        "reasons": ["gpu_idle"],
+    }  # fmt: skip
+
+
+def test_old_chips_fall_back_to_the_average_power(stub: Path) -> None:
+    assert ask(stub, READ, STUB_GPU="p100")["power_w"] == 61.0
+
+
+def test_throttle_reasons_by_their_old_name(stub: Path) -> None:
+    """The stub has no EventReasons call, as drivers before 535 have not."""
+    assert ask(stub, READ, STUB_GPU="t4")["reasons"] == ["sw_power_cap", "sw_thermal"]
+
+
+def test_facts(stub: Path) -> None:
+    facts = ask(stub, FACTS)
+    assert facts["gpu.name"] == "NVIDIA A100-SXM4-40GB"
+    assert facts["gpu.power_limit_w"] == 400.0
+    assert facts["gpu.memory_bytes"] == 40 * 2**30
+    assert facts["gpu.ecc"] is True
+    assert facts["gpu.mig"] is False
+    assert facts["gpu.clock_locked"] is False
+    assert facts["gpu.pci_id"] == "00000000:65:00.0"
+    assert facts["cuda.driver_version"] == "13.0"
+    assert facts["gpu.driver"] == "580.65.06"
+
+
+def test_what_a_chip_does_not_have_is_none(stub: Path) -> None:
+    facts = ask(stub, FACTS, STUB_GPU="p100")
+    assert facts["gpu.mig"] is None
+    assert facts["gpu.ecc"] is None
+    assert facts["gpu.persistence"] is False
+
+
+def test_a_gpu_that_falls_off_the_bus_reads_as_nothing(stub: Path) -> None:
+    assert ask(stub, READ, STUB_LOST_AT="0") is None
+    facts = ask(stub, FACTS, STUB_LOST_AT="0")
+    assert facts["gpu.temperature_c"] is None
+    assert facts["gpu.name"]
+
+
+def test_matching_by_uuid_and_pci_never_by_position(stub: Path) -> None:
+    code = """
+answer = []
+for how in ({"uuid": "GPU-stub-0000"}, {"uuid": "stub-0000"}, {"pci_bus_id": "0000:65:00.0"},
+            {"uuid": "GPU-other"}, {"pci_bus_id": "0000:00:00.0"}):
+    try:
+        Nvml(**how).close()
+        answer.append("found")
+    except NvmlUnavailable as error:
+        answer.append(str(error))
+"""
+    found = ask(stub, code)
+    assert found[:3] == ["found"] * 3
+    assert all("does not know GPU" in text for text in found[3:])
+
+
+def test_no_driver_is_one_error(stub: Path) -> None:
+    code = """
+try:
+    Nvml()
+except NvmlUnavailable as error:
+    answer = str(error)
+"""
+    assert "cannot be used" in ask(stub, code, STUB_NO_DRIVER="1")
+
+
+def test_processes_and_utilisation(stub: Path) -> None:
+    code = "with Nvml() as n: answer = [n.processes(), n.utilisation()]"
+    assert ask(stub, code) == [[], 0.0]
+    assert ask(stub, code, STUB_PIDS="2") == [[[4242, 2**30], [4243, 2**30]], 0.97]
+    assert ask(stub, code, STUB_MIG="1")[1] is None
+
+
+def test_locked_clocks_are_restored_even_after_an_error(stub: Path, tmp_path: Path) -> None:
+    code = """
+with Nvml() as nvml:
+    try:
+        with nvml.locked_clocks(1.095e9):
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        answer = "interrupted"
+"""
+    log = tmp_path / "log"
+    assert ask(stub, code, STUB_LOG=str(log)) == "interrupted"
+    assert log.read_text() == "lock 1095\nreset 0\n"
+
+
+def test_locking_without_the_right_is_an_error_with_the_reason(stub: Path) -> None:
+    code = """
+try:
+    with Nvml() as nvml, nvml.locked_clocks(1e9):
+        answer = "locked"
+except NvmlUnavailable as error:
+    answer = str(error)
+"""
+    assert "needs root" in ask(stub, code)
+
+
+def doctor(stub: Path, **environment: str) -> dict[str, dict[str, str]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "gpubench", "doctor", "--format", "json"], text=True,
+        capture_output=True, check=True, timeout=60,
+        env={**os.environ, "LD_LIBRARY_PATH": str(stub), **environment},
+    )  # fmt: skip
+    return {f["check"]: f for f in json.loads(done.stdout)}
+
+
+def test_doctor_on_a_healthy_gpu(stub: Path) -> None:
+    found = doctor(stub)
+    assert found["driver"]["status"] == "ok"
+    assert "580.65.06" in found["driver"]["text"]
+    assert found["thermal state"]["status"] == "ok"
+    assert found["other processes"]["status"] == "ok"
+    assert "boost" in found["clocks"]["text"]
+
+
+def test_doctor_sees_throttling_and_company(stub: Path) -> None:
+    found = doctor(stub, STUB_GPU="t4", STUB_PIDS="1")
+    assert found["thermal state"]["status"] == "bad"
+    assert "sw_thermal" in found["thermal state"]["text"]
+    assert found["other processes"]["status"] == "warn"
+    assert "4242" in found["other processes"]["text"]
+
+
+def test_doctor_sees_mig_and_a_lost_gpu(stub: Path) -> None:
+    assert doctor(stub, STUB_MIG="1")["MIG"]["status"] == "warn"
+    lost = doctor(stub, STUB_LOST_AT="0")
+    assert lost["NVML rights"]["status"] == "warn"
+    assert "power_w" in lost["NVML rights"]["text"]
+
+
+def test_doctor_on_a_p100(stub: Path) -> None:
+    assert doctor(stub, STUB_GPU="p100")["persistence"]["status"] == "info"

@@ -94,23 +94,49 @@ def fit_stage(
             parts.append((prepare(name, table), weights(name, table)))
     if not parts:
         return
+    search(values, free, parts, any(measured.CLASSES[n].drifts for n in classes))
+
+
+def search(
+    values: Values,
+    free: list[tuple[str, str]],
+    parts: list[tuple[Prepared, np.ndarray]],
+    drifts: bool,
+) -> None:
+    """Least squares over ``free``; with ``drifts`` also a host time per GPU that grows with
+    the order of the rows, which is dropped, and ``launch_s`` is fitted alone at the end."""
+    meta = described()
+    gpus = sorted({g for p, _ in parts for g in p.table.gpu.unique()}) if drifts else []
+    if drifts:
+        launch = [f for f in free if f[1] == "launch_s"]
+        free = [f for f in free if f[1] != "launch_s"]
+        put(values, launch, np.zeros(len(launch)))
     low = np.array([meta[g][n]["low"] for g, n in free])
     high = np.array([meta[g][n]["high"] for g, n in free])
     start = np.array([meta[g][n].get("start", meta[g][n]["value"]) for g, n in free])
 
     def residuals(z: np.ndarray) -> np.ndarray:
-        put(values, free, low + z * (high - low))
-        return np.concatenate(
-            [
-                (np.log(p.terms(values).time_s) - np.log(p.table.time_s.to_numpy())) * w
-                for p, w in parts
-            ]
-        )
+        put(values, free, low + z[: len(free)] * (high - low))
+        out = []
+        for p, w in parts:
+            host = host_time(p.table, gpus, z[len(free) :]) if drifts else 0.0
+            out.append((np.log(p.terms(values).time_s + host) - np.log(p.table.time_s)) * w)
+        return np.concatenate(out)
 
-    z0 = np.clip((start - low) / (high - low), 0.01, 0.99)
+    z0 = np.clip((start - low) / (high - low), 0.02, 0.98)
+    z0 = np.concatenate([z0, np.full(2 * len(gpus), 0.4)])
     found = least_squares(residuals, z0, bounds=(0, 1), loss="soft_l1", f_scale=0.08,
                           diff_step=2e-3, max_nfev=40)  # fmt: skip
-    put(values, free, low + found.x * (high - low))
+    put(values, free, low + found.x[: len(free)] * (high - low))
+    if drifts:
+        search(values, launch, parts, False)
+
+
+def host_time(table: pd.DataFrame, gpus: list[str], z: np.ndarray) -> np.ndarray:
+    """Seconds at the start (up to 0.2 ms) and their growth over the run (up to 1 ms)."""
+    index = table.gpu.map({g: i for i, g in enumerate(gpus)}).to_numpy()
+    first, growth = z[: len(gpus)] * 2e-4, z[len(gpus) :] * 1e-3
+    return first[index] + growth[index] * table.order.to_numpy()
 
 
 def put(values: Values, free: list[tuple[str, str]], x: np.ndarray) -> None:

@@ -55,7 +55,7 @@ def predicted(name: str, rows: pd.DataFrame, values: fit.Values) -> pd.DataFrame
 BANDED = {
     # class of bands: (classes of rows, widening of in-sample residuals)
     "gemm": ("gemm_batched", "linear"), "linear": ("linear",), "elementwise": ("elementwise",),
-    "softmax": ("softmax",), "layernorm": ("layernorm",), "conv2d": ("conv2d", "conv2d_backward"),
+    "softmax": ("softmax",), "layernorm": ("layernorm",), "conv2d": ("conv2d", "conv2d_deepbench"),
     "rnn": ("rnn",), "memcpy": ("memcpy",), "collective": ("collective",),
     "gemm_tensor": ("gemm_tensor",), "linear_tensor": ("gemm_tensor",),
     "conv2d_tensor": ("conv2d_tensor",), "rnn_tensor": ("rnn_tensor",),

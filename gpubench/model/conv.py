@@ -94,7 +94,7 @@ def conv2d(hw: Hardware, s: ConvShape, c: Constants) -> Terms:
     # An algorithm that cannot do the case falls back to the implicit product.
     picked = np.stack(parts)[choice, :, np.arange(choice.size)].T
     compute, memory, core, dram, x, total = picked
-    launch = np.full_like(total, k["launch_s"])
+    launch = np.where(s.direction == 0, k["launch_s"], k["launch_device_s"])
     return Terms(
         launch + total, compute, memory, launch, core, dram, x,
         {

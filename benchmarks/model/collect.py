@@ -29,7 +29,9 @@ def main(source: Path) -> None:
         t["time_s"] = [float(f"{v / 1e3:.6g}") for v in t.latency_ms]
         columns = ["gpu", "split", *params, "time_s"]
         if name == "conv2d":  # host time per call grew as that run went on: keep the order
-            t["order"] = (t.groupby("gpu").cumcount() / t.groupby("gpu").gpu.transform("size")).round(3)
+            t["order"] = (
+                t.groupby("gpu").cumcount() / t.groupby("gpu").gpu.transform("size")
+            ).round(3)
             columns.append("order")
         save(name, t[columns].drop_duplicates())
     deepbench(pd.read_csv(source / "published" / "deepbench.csv.gz", low_memory=False))

@@ -104,7 +104,8 @@ def search(
     drifts: bool,
 ) -> None:
     """Least squares over ``free``; with ``drifts`` also a host time per GPU that grows with
-    the order of the rows, which is dropped, and ``launch_s`` is fitted alone at the end."""
+    the order of the rows, which is dropped, and ``launch_s`` is fitted alone at the end.
+    """
     meta = described()
     gpus = sorted({g for p, _ in parts for g in p.table.gpu.unique()}) if drifts else []
     if drifts:

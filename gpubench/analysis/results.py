@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,9 @@ MEASURED_CUDA: Final = "measured on CUDA"
 MEASURED_CPU: Final = "measured on CPU"
 PUBLISHED: Final = "published"
 PREDICTED: Final = "predicted"
+
+IS_BASELINE: Final = "this case is the baseline"
+"""Why a baseline has no speed-up of its own."""
 
 MOVES_BYTES: Final = frozenset({"memcpy", "elementwise", "softmax", "layernorm", "collective"})
 """Workloads whose rate is quoted in bytes per second, whatever FLOPs they do."""
@@ -103,7 +106,8 @@ def results(run: Run, records: Sequence[Record]) -> list[Result]:
         id(r): summarize(r.outcome.samples) for r in records if isinstance(r.outcome, Measurement)
     }
     by_key = {r.case.key: r for r in records}
-    return [_result(run, r, names[r.case.key], by_key, summaries) for r in records]
+    bases = {r.case.baseline for r in records}
+    return [_result(run, r, names[r.case.key], by_key, bases, summaries) for r in records]
 
 
 def _result(
@@ -111,6 +115,7 @@ def _result(
     record: Record,
     name: str,
     by_key: Mapping[str, Record],
+    bases: Set[str | None],
     summaries: Mapping[int, Summary],
 ) -> Result:
     summary = summaries.get(id(record))
@@ -121,7 +126,7 @@ def _result(
     flops = _rate(work.flops, summary) if work and work.flops else None
     moved = _rate(work.bytes, summary) if work and work.bytes else None
     share, kind = _share(record, flops, moved)
-    speedup, note = _speedup(record, summary, by_key, summaries)
+    speedup, note = _speedup(record, summary, by_key, bases, summaries)
     return Result(
         run=run,
         record=record,
@@ -162,13 +167,14 @@ def _speedup(
     record: Record,
     summary: Summary,
     by_key: Mapping[str, Record],
+    bases: Set[str | None],
     summaries: Mapping[int, Summary],
 ) -> tuple[Interval | None, str]:
     key = record.case.baseline
+    if key == record.case.key or (key is None and record.case.key in bases):
+        return None, IS_BASELINE
     if key is None:
         return None, "no baseline is set for this case"
-    if key == record.case.key:
-        return None, "this case is the baseline"
     base = by_key.get(key)
     if base is None:
         return None, "the baseline case is not in this run"

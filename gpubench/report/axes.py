@@ -100,15 +100,19 @@ def _bytes(result: Result) -> float | None:
 
 
 def value_ticks(values: Sequence[float]) -> dict[str, Any]:
-    """A log axis with a tick at each value that was measured, thinned where there are many."""
-    step = math.ceil(len(values) / _MAX_TICKS)
-    shown = list(values)[::step] if step > 1 else list(values)
-    pad = 0.06 * (math.log10(values[-1] / values[0]) or 1)
+    """A log axis with ticks at the values that were measured, where there is room for them."""
+    first, last = math.log10(values[0]), math.log10(values[-1])
+    room = (last - first) / _MAX_TICKS
+    shown: list[float] = []
+    for v in values:
+        if not shown or math.log10(v / shown[-1]) >= room:
+            shown.append(v)
+    pad = 0.06 * ((last - first) or 1)
     return {
         "type": "log",
         "tickvals": shown,
         "ticktext": [f"{v:g}" if v < 1e6 else scaled(v, "").strip() for v in shown],
-        "range": [math.log10(values[0]) - pad, math.log10(values[-1]) + pad],
+        "range": [first - pad, last + pad],
     }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import plotly.graph_objects as go
@@ -11,11 +13,22 @@ import plotly.graph_objects as go
 from gpubench.analysis.results import Result
 from gpubench.report.traces import Ids, empty_figure, plain
 from gpubench.report.view import FigureView
+from gpubench.stats import quantile
 from gpubench.units import percent
 
 _STRIPS: Final = 12
 _SPOILED_STRIPS: Final = 4
 _STRIP_POINTS: Final = 150
+
+
+@dataclass(frozen=True, slots=True)
+class _Strip:
+    """One case's samples as differences from its median in percent, in ascending order."""
+
+    result: Result
+    row: float
+    good: tuple[float, ...]
+    spoiled: tuple[float, ...]
 
 
 def noise_figure(results: Sequence[Result], ids: Ids) -> FigureView | None:
@@ -24,16 +37,15 @@ def noise_figure(results: Sequence[Result], ids: Ids) -> FigureView | None:
     if not measured:
         return None
     chosen = _choose(measured)
+    strips = [_strip(r, float(len(chosen) - i)) for i, r in enumerate(chosen)]
+    edge = _edge(strips)
     figure = empty_figure()
-    rows: Mapping[int, float] = {id(r): float(len(chosen) - i) for i, r in enumerate(chosen)}
-    for spoiled in (False, True):
-        trace = _strip_trace(chosen, rows, ids, spoiled)
-        if trace is not None:
-            figure.add_trace(trace)
-    for r in chosen:
+    figure.add_traces(_traces(strips, edge, ids))
+    for strip in strips:
         figure.add_annotation(
-            x=0, xref="paper", y=rows[id(r)] + 0.24, text=html.escape(_label(r)), xanchor="left",
-            yanchor="bottom", showarrow=False, font={"size": 11, "color": "var(--muted)"},
+            x=0, xref="paper", y=strip.row + 0.24, text=html.escape(_label(strip.result)),
+            xanchor="left", yanchor="bottom", showarrow=False,
+            font={"size": 11, "color": "var(--muted)"},
         )  # fmt: skip
     figure.update_yaxes(showticklabels=False, ticks="", showgrid=False,
                         range=[0.5, len(chosen) + 0.9])  # fmt: skip
@@ -41,11 +53,39 @@ def noise_figure(results: Sequence[Result], ids: Ids) -> FigureView | None:
     return FigureView(
         f"{ids.prefix}noise",
         "Sample distributions",
-        _sentence(chosen, measured),
+        _sentence(chosen, measured) + _beyond(strips, edge),
         plain(figure),
         110 + 40 * len(chosen),
         wide=True,
     )
+
+
+def _strip(result: Result, row: float) -> _Strip:
+    m, s = result.measurement, result.summary
+    if m is None or s is None:
+        return _Strip(result, row, (), ())
+    good: list[float] = []
+    spoiled: list[float] = []
+    for i, t in enumerate(m.samples.times_s):
+        difference = round((t / s.median_s - 1) * 100, 3)
+        (spoiled if i in m.samples.spoiled else good).append(difference)
+    return _Strip(result, row, tuple(sorted(good)), tuple(sorted(spoiled)))
+
+
+def _edge(strips: Sequence[_Strip]) -> float | None:
+    """Where to cut the axis so that a few far samples do not squash all others; None: nowhere."""
+    values = sorted(v for s in strips for v in (*s.good, *s.spoiled))
+    most = max((quantile(s.good, 0.98) for s in strips if s.good), default=0.0)
+    most = max([most, *(max(s.spoiled) for s in strips if s.spoiled)])
+    return 1.25 * most if most > 0 and values[-1] > 2 * most else None
+
+
+def _beyond(strips: Sequence[_Strip], edge: float | None) -> str:
+    far = [v for s in strips for v in s.good if edge is not None and v > edge]
+    if not far:
+        return ""
+    some = "1 sample lies" if len(far) == 1 else f"{len(far)} samples lie"
+    return f" {some} beyond the right edge, up to +{max(far):.0f} %; arrows mark where."
 
 
 def _choose(measured: Sequence[Result]) -> list[Result]:
@@ -68,9 +108,10 @@ def _sentence(chosen: Sequence[Result], measured: Sequence[Result]) -> str:
         extra = f" and {marked} with spoiled samples" if marked else ""
         which = f"the {len(chosen) - marked} noisiest of {len(measured)} cases{extra}"
     marks = "; crosses are spoiled samples" if spoiled else ""
+    whose = "" if len(measured) == 1 else " of the noisiest"
     return (
-        f"Samples of {which}, as difference from the median of each{marks}. The middle half of"
-        f" the noisiest spans {percent(_noise(chosen[0]))}."
+        f"Samples of {which}, as difference from the median{' of each' if whose else ''}{marks}."
+        f" The middle half{whose} spans {percent(_noise(chosen[0]))}."
     )
 
 
@@ -87,35 +128,41 @@ def _noise(result: Result) -> float:
     return result.summary.rel_noise if result.summary else 0.0
 
 
-def _strip_trace(
-    noisiest: Sequence[Result], rows: Mapping[int, float], ids: Ids, spoiled: bool
-) -> Any | None:
-    xs: list[float] = []
-    ys: list[float] = []
-    cases: list[str] = []
-    for r in noisiest:
-        if r.summary is None or r.measurement is None:
-            continue
-        samples = r.measurement.samples
-        chosen = [t for i, t in enumerate(samples.times_s) if (i in samples.spoiled) is spoiled]
-        step = -(-len(chosen) // _STRIP_POINTS) or 1
-        for t in sorted(chosen)[::step]:
-            xs.append(round((t / r.summary.median_s - 1) * 100, 3))
-            ys.append(rows[id(r)])
-            cases.append(ids.case(r))
-    if not xs:
-        return None
-    marker: dict[str, Any] = {"symbol": "line-ns", "size": 13,
-                              "line": {"width": 1.3, "color": "var(--strip)"}}  # fmt: skip
-    if spoiled:
-        marker = {"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": "var(--bad)"}}
-    return go.Scatter(
-        x=xs,
-        y=ys,
-        mode="markers",
-        name="spoiled sample" if spoiled else "sample",
-        marker=marker,
-        opacity=1.0 if spoiled else 0.55,
-        customdata=cases,
-        hovertemplate="%{x:.2f} %<extra></extra>",
-    )
+def _traces(strips: Sequence[_Strip], edge: float | None, ids: Ids) -> list[Any]:
+    """Samples, spoiled samples, and an arrow for those beyond the edge."""
+    limit = math.inf if edge is None else edge
+    good = [(v, s) for s in strips for v in _few([v for v in s.good if v <= limit])]
+    spoiled = [(v, s) for s in strips for v in _few(s.spoiled)]
+    far = [(limit, s) for s in strips if s.good and s.good[-1] > limit]
+    tick = {"symbol": "line-ns", "size": 13, "line": {"width": 1.3, "color": "var(--strip)"}}
+    cross = {"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": "var(--bad)"}}
+    arrow = {"symbol": "triangle-right", "size": 10, "color": "var(--strip)"}
+    made = []
+    for points, name, marker, opacity in (
+        (good, "sample", tick, 0.55),
+        (spoiled, "spoiled sample", cross, 1.0),
+        (far, "samples beyond the edge", arrow, 1.0),
+    ):
+        if points:
+            made.append(
+                go.Scatter(
+                    x=[v for v, _ in points],
+                    y=[s.row for _, s in points],
+                    mode="markers",
+                    name=name,
+                    marker=marker,
+                    opacity=opacity,
+                    customdata=[ids.case(s.result) for _, s in points],
+                    text=[f"up to +{s.good[-1]:.0f} %" for _, s in points]
+                    if points is far
+                    else None,
+                    hovertemplate="%{text}<extra></extra>"
+                    if points is far
+                    else "%{x:.2f} %<extra></extra>",
+                )
+            )
+    return made
+
+
+def _few(ordered: Sequence[float]) -> Sequence[float]:
+    return ordered[:: -(-len(ordered) // _STRIP_POINTS) or 1]

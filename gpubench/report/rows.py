@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from gpubench.analysis import frame
 from gpubench.analysis.findings import cases_text
 from gpubench.analysis.flags import flag_info
-from gpubench.analysis.results import Result
+from gpubench.analysis.results import IS_BASELINE, Result
 from gpubench.record import Failure
 from gpubench.report.details import detail_groups
 from gpubench.report.traces import Ids, doubtful
@@ -29,7 +29,7 @@ def columns_and_rows(
     used: list[tuple[Column, _Cells]] = []
     notes = []
     for column, cell, why in _COLUMNS:
-        if not why or any(cell(r) != _ABSENT for r in results):
+        if not why or any(cell(r) not in (_ABSENT, Cell("baseline")) for r in results):
             used.append((column, cell))
         else:
             notes.append(why)
@@ -96,7 +96,7 @@ def _share(r: Result) -> Cell:
 
 def _speedup(r: Result) -> Cell:
     if r.speedup is None:
-        return Cell("baseline") if r.record.case.baseline == r.record.case.key else _ABSENT
+        return Cell("baseline") if r.speedup_note == IS_BASELINE else _ABSENT
     low, high = show("speedup", r.speedup.low), show("speedup", r.speedup.high)
     return Cell(show("speedup", r.speedup.value), f"{low}–{high}", r.speedup.value)
 

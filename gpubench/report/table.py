@@ -12,7 +12,7 @@ from rich.text import Text
 
 from gpubench.analysis.findings import cases_text
 from gpubench.analysis.flags import flag_info
-from gpubench.analysis.results import MEASURED_CPU, Result, results
+from gpubench.analysis.results import IS_BASELINE, MEASURED_CPU, Result, results
 from gpubench.record import Failure, Record, Run
 from gpubench.report.wording import FAILURES, plus_minus
 from gpubench.units import percent, show
@@ -87,8 +87,7 @@ def _share(r: Result) -> Text:
 
 def _speedup(r: Result) -> Text:
     if r.speedup is None:
-        is_base = r.record.case.baseline == r.record.case.key and r.summary
-        return Text("baseline" if is_base else "", style="dim")
+        return Text("baseline" if r.speedup_note == IS_BASELINE else "", style="dim")
     return Text(show("speedup", r.speedup.value))
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from gpubench.analysis.results import MEASURED_CPU, MEASURED_CUDA
+from gpubench.analysis.results import IS_BASELINE, MEASURED_CPU, MEASURED_CUDA
 from gpubench.record import Accuracy, Failure, Peaks, Skip
 
 
@@ -23,7 +23,9 @@ def test_speedup_is_baseline_time_over_time_with_the_opposite_ends(build):
     assert f.speedup.low == pytest.approx(b.summary.ci_low_s / f.summary.ci_high_s)
     assert f.speedup.low < f.speedup.value < f.speedup.high
     assert b.speedup is None
-    assert "no baseline" in b.speedup_note
+    assert b.speedup_note == IS_BASELINE
+    (alone,) = build.results(build.measured("alone"))
+    assert "no baseline" in alone.speedup_note
 
 
 @pytest.mark.parametrize(

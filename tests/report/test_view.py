@@ -175,3 +175,36 @@ def test_odd_numbers_do_not_break_a_report(cpu):
     view = run_view(run, odd)
     assert len(view.rows) == len(odd)
     assert view.level == "not_trusted"
+
+
+def with_times(record, times, key="k"):
+    outcome = replace(record.outcome, samples=replace(record.outcome.samples, times_s=times))
+    return replace(record, case=replace(record.case, key=key), outcome=outcome)
+
+
+def test_far_samples_are_counted_at_the_edge_instead_of_squashing_the_rest(cpu):
+    run, records = cpu
+    base = next(r for r in records if r.status == "measured")
+    times = tuple(1.0 + 0.001 * i for i in range(99))
+    (figure,) = section(run_view(run, [with_times(base, (*times, 20.0))]), "noise-section").figures
+    assert "1 sample lies beyond the right edge, up to +1806 %" in figure.sentence
+    names = [t["name"] for t in figure.spec["data"]]
+    assert names == ["sample", "samples beyond the edge"]
+    (calm,) = section(run_view(run, [with_times(base, times)]), "noise-section").figures
+    assert "beyond" not in calm.sentence
+    assert [t["name"] for t in calm.spec["data"]] == ["sample"]
+
+
+def test_a_benchmark_of_one_size_is_named_beside_the_charts(cpu):
+    view = run_view(*cpu)
+    assert section(view, "throughput").missing == (
+        "Not drawn, having a single size: skinny, misaligned; the table of cases has them.",
+    )
+
+
+def test_close_sizes_do_not_overlap_on_the_axis():
+    from gpubench.report.axes import value_ticks
+
+    assert value_ticks([255.0, 257.0, 511.0])["ticktext"] == ["255", "511"]
+    assert value_ticks([256.0, 512.0, 1024.0])["ticktext"] == ["256", "512", "1024"]
+    assert value_ticks([7.0])["ticktext"] == ["7"]

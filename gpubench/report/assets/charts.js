@@ -95,8 +95,8 @@ const charts = (() => {
   }
 
   function histogram(values) {
-    const low = Math.min(...values);
-    const high = Math.max(...values);
+    const low = values.reduce((a, b) => Math.min(a, b), Infinity);
+    const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
     const count = Math.max(1, Math.min(40, Math.ceil(Math.sqrt(values.length) * 1.5)));
     const width = (high - low) / count || Math.abs(low) * 1e-3 || 1;
     const bins = new Array(count).fill(0);
@@ -104,55 +104,72 @@ const charts = (() => {
     return { bins, centers: bins.map((_, i) => low + (i + 0.5) * width), width };
   }
 
+  // A few far samples would squash all others: they are drawn at the edge, and counted.
+  function edgeOf(times, median) {
+    const ordered = times.slice().sort((a, b) => a - b);
+    const high = ordered[Math.floor(0.98 * (ordered.length - 1))];
+    const edge = high + 0.5 * (high - ordered[0]);
+    return ordered.at(-1) > high + 2 * (high - ordered[0]) && high > median ? edge : Infinity;
+  }
+
+  function points(samples, name, marker, unit, place) {
+    return {
+      x: samples.map((s) => s.i), y: samples.map(place), type: "scatter", mode: "markers", name,
+      marker, text: samples.map((s) => `sample ${s.i}: ${Number(s.t.toPrecision(4))} ${unit}`
+        + (s.why === undefined ? "" : "<br>" + s.why.replace(/[<>&]/g, " "))),
+      hovertemplate: "%{text}<extra></extra>",
+    };
+  }
+
   function samplesSpec(found, unit) {
     const factor = FACTORS[unit] ?? 1;
     const spoiled = found.samples?.spoiled ?? {};
     const all = found.times_s.map((t, i) => ({ i: i + 1, t: t * factor, why: spoiled[i] }));
-    const good = all.filter((s) => s.why === undefined);
-    const bad = all.filter((s) => s.why !== undefined);
-    const { bins, centers, width } = histogram(all.map((s) => s.t));
-    const hover = `sample %{x}: %{y:.4~g} ${unit}<extra></extra>`;
-    const data = [{
-      x: good.map((s) => s.i), y: good.map((s) => s.t), type: "scatter", mode: "markers",
-      name: "sample", marker: { size: 5, color: "var(--strip)", opacity: 0.75 },
-      hovertemplate: hover,
-    }];
-    if (bad.length) {
-      data.push({
-        x: bad.map((s) => s.i), y: bad.map((s) => s.t), type: "scatter", mode: "markers",
-        name: "spoiled sample", text: bad.map((s) => s.why.replace(/[<>&]/g, " ")),
-        marker: { symbol: "x-thin", size: 9, line: { width: 2, color: "var(--bad)" } },
-        hovertemplate: `sample %{x}: %{y:.4~g} ${unit}<br>%{text}<extra></extra>`,
-      });
-    }
+    const s = found.summary;
+    const edge = edgeOf(all.map((p) => p.t), s.median_s * factor);
+    const near = all.filter((p) => p.t <= edge);
+    const far = all.filter((p) => p.t > edge);
+    const { bins, centers, width } = histogram(near.map((p) => p.t));
+    const good = near.filter((p) => p.why === undefined);
+    const bad = near.filter((p) => p.why !== undefined);
+    const exact = (p) => p.t;
+    const dot = { size: 5, color: "var(--strip)", opacity: 0.75 };
+    const cross = { symbol: "x-thin", size: 9, line: { width: 2, color: "var(--bad)" } };
+    const arrow = { symbol: "triangle-up", size: 9, color: "var(--strip)" };
+    const data = [points(good, "sample", dot, unit, exact)];
+    if (bad.length) data.push(points(bad, "spoiled sample", cross, unit, exact));
+    if (far.length) data.push(points(far, "sample beyond the edge", arrow, unit, () => edge));
     data.push({
       x: bins, y: centers, width: bins.map(() => width * 0.92), type: "bar", orientation: "h",
       xaxis: "x2", showlegend: false, marker: { color: "var(--strip)", opacity: 0.6 },
       hovertemplate: "%{x} samples<extra></extra>",
     });
-    const s = found.summary;
-    const line = (y, dash) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: y * factor,
-      y1: y * factor, line: { color: "var(--ink)", width: 1.2, dash } });
-    const spec = {
-      data,
-      layout: {
-        xaxis: { domain: [0, 0.78], title: { text: "Sample, in the order taken" } },
-        xaxis2: { domain: [0.8, 1], title: { text: "Count" }, anchor: "y" },
-        yaxis: { title: { text: `Time per call (${unit})` } },
-        bargap: 0,
-        shapes: [line(s.median_s, "solid"), { type: "rect", xref: "paper", x0: 0, x1: 1,
-          y0: s.ci_low_s * factor, y1: s.ci_high_s * factor, line: { width: 0 },
-          fillcolor: "var(--ink)", opacity: 0.12 }],
-      },
+    const middle = { type: "line", xref: "paper", x0: 0, x1: 1, y0: s.median_s * factor,
+      y1: s.median_s * factor, line: { color: "var(--ink)", width: 1.2 } };
+    const interval = { type: "rect", xref: "paper", x0: 0, x1: 1, y0: s.ci_low_s * factor,
+      y1: s.ci_high_s * factor, line: { width: 0 }, fillcolor: "var(--ink)", opacity: 0.12 };
+    const layout = {
+      xaxis: { domain: [0, 0.78], title: { text: "Sample, in the order taken" } },
+      xaxis2: { domain: [0.8, 1], title: { text: "Count" }, anchor: "y" },
+      yaxis: { title: { text: `Time per call (${unit})` } },
+      bargap: 0,
+      shapes: [middle, interval],
     };
-    return spec;
+    const slowest = Math.max(...far.map((p) => p.t));
+    const note = far.length
+      ? `${far.length} of ${all.length} samples lie beyond the edge, the slowest at`
+        + ` ${Number(slowest.toPrecision(3))} ${unit}.`
+      : "";
+    return [{ data, layout }, note];
   }
 
   function drawSamples(host, note, run, row) {
     const found = record(run, row.index);
     const from = found.samples?.thinned_from;
-    note.textContent = from ? `Drawn: ${found.times_s.length} of ${from} samples.` : "";
-    return plot(host, samplesSpec(found, row.unit));
+    const [spec, beyond] = samplesSpec(found, row.unit);
+    const thinned = from ? `Drawn: ${found.times_s.length} of ${from} samples.` : "";
+    note.textContent = [thinned, beyond].filter(Boolean).join(" ");
+    return plot(host, spec);
   }
 
   // ---------------------------------------------------------------- when

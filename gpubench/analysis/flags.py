@@ -42,6 +42,13 @@ FLAGS: Final[dict[str, FlagInfo]] = {
         "Faster than the peak it is compared with: cache-resident data, or a wrong peak.",
         "Measure with `cache: cold` and larger sizes, and check the peak's source.",
     ),
+    "not_true_fp32": FlagInfo(
+        "not true FP32",
+        "bad",
+        "{cases} called fp32 ran on Tensor Cores, so the results are not true FP32.",
+        "Tensor Core kernels ran in a case that should be true FP32 on CUDA cores.",
+        "Check the precision switches below, `NVIDIA_TF32_OVERRIDE` first.",
+    ),
     "below_floor": FlagInfo(
         "below clock floor",
         "warn",
@@ -85,6 +92,14 @@ FLAGS: Final[dict[str, FlagInfo]] = {
         "Fewer than six samples cannot give a 95 % interval of the median.",
         "Raise `max_time_s` for these cases.",
     ),
+    "drifting": FlagInfo(
+        "drifting",
+        "warn",
+        "{cases} changed their level while they were measured: the interval is too narrow.",
+        "The median of the second half of the samples differs from that of the first.",
+        "Look at the samples in the order taken; end what else runs, warm up longer"
+        " (`warmup_s`), or lock the clocks.",
+    ),
     "noisy": FlagInfo(
         "noisy",
         "warn",
@@ -99,12 +114,26 @@ FLAGS: Final[dict[str, FlagInfo]] = {
         "The time budget ended before the target interval was reached.",
         "Raise `max_time_s` where a narrower interval matters.",
     ),
+    "quick": FlagInfo(
+        "quick",
+        "warn",
+        "{cases} ran in quick mode, shorter than the suite asks for.",
+        "Measured with `--quick`, shorter than the suite asks for.",
+        "Run without `--quick` before quoting a number.",
+    ),
     "hot_cache": FlagInfo(
         "hot cache",
         "info",
         "{cases} ran with inputs already in cache.",
         "The inputs stayed in cache between calls, so the rate is not that of memory.",
         "Use `cache: cold` or `rotating` for rates that memory sets.",
+    ),
+    "quick": FlagInfo(
+        "quick",
+        "info",
+        "{cases} were measured with --quick: less carefully, on fewer sizes.",
+        "Measured with --quick: a first look, not a result to quote.",
+        "Run without --quick.",
     ),
     "power_capped": FlagInfo(
         "power cap",

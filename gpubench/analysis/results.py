@@ -70,15 +70,18 @@ class Result:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The flags of the measurement, with ``wrong_result`` where the check says so."""
-        m = self.measurement
-        if m is None:
-            wrong = isinstance(self.record.outcome, Failure) and (
-                self.record.outcome.kind == "wrong_result"
-            )
+        """The flags of the measurement, and those that follow from its checks."""
+        outcome = self.record.outcome
+        if not isinstance(outcome, Measurement):
+            wrong = isinstance(outcome, Failure) and outcome.kind == "wrong_result"
             return ("wrong_result",) if wrong else ()
-        wrong = m.accuracy is not None and not m.accuracy.ok and "wrong_result" not in m.flags
-        return (*m.flags, "wrong_result") if wrong else m.flags
+        cores = outcome.tensor_cores.verdict if outcome.tensor_cores else None
+        follow = {
+            "wrong_result": outcome.accuracy is not None and not outcome.accuracy.ok,
+            "not_true_fp32": self.record.case.precision == "fp32" and cores == "used",
+        }
+        added = [flag for flag, holds in follow.items() if holds]
+        return tuple(dict.fromkeys([*outcome.flags, *added]))
 
     @property
     def rel_error(self) -> float | None:

@@ -162,7 +162,9 @@ def _failures(rows: Sequence[Result]) -> Iterable[Finding]:
 def _flagged(rows: Sequence[Result]) -> Iterable[Finding]:
     carriers: dict[str, list[str]] = defaultdict(list)
     for r in rows:
-        for flag in dict.fromkeys(r.flags):
+        for flag in r.flags:
+            if flag == "quick" and r.run.settings.get("quick"):
+                continue  # said once, about the run
             carriers[flag].append(r.record.case.key)
     for flag in sorted(carriers, key=lambda f: list(FLAGS).index(f) if f in FLAGS else len(FLAGS)):
         info, keys = flag_info(flag), carriers[flag]

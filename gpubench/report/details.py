@@ -38,7 +38,7 @@ def _outcome(result: Result) -> Iterable[Fact]:
         yield Fact("Failed", f"{FAILURES.get(outcome.kind, outcome.kind)}: {outcome.reason}")
     elif not isinstance(outcome, Measurement):
         yield Fact("Skipped", outcome.reason)
-    for flag in dict.fromkeys(result.flags):
+    for flag in result.flags:
         info = flag_info(flag)
         yield Fact(info.title[:1].upper() + info.title[1:], info.meaning)
 

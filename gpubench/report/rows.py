@@ -115,7 +115,7 @@ def _notes(r: Result) -> Cell:
         return Cell(f"failed: {FAILURES.get(kind, kind)}")
     if r.record.status == "skipped":
         return Cell("skipped", r.reason or "")
-    return Cell(", ".join(flag_info(f).title for f in dict.fromkeys(r.flags)))
+    return Cell(", ".join(flag_info(f).title for f in r.flags))
 
 
 _COLUMNS: Sequence[tuple[Column, _Cells, str]] = (

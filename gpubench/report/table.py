@@ -101,8 +101,7 @@ def _notes(r: Result) -> Text:
         kind = FAILURES.get(outcome.kind, outcome.kind)
         return Text(f"{kind}: {outcome.reason}", style=_STYLES["bad"])
     parts = [
-        Text(info.title, style=_STYLES.get(info.severity, ""))
-        for info in map(flag_info, dict.fromkeys(r.flags))
+        Text(info.title, style=_STYLES.get(info.severity, "")) for info in map(flag_info, r.flags)
     ]
     return Text(", ").join(parts)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from gpubench.analysis.results import IS_BASELINE, MEASURED_CPU, MEASURED_CUDA
-from gpubench.record import Accuracy, Failure, Peaks, Skip
+from gpubench.record import Accuracy, Failure, Peaks, Skip, TensorCoreUse
 
 
 def test_throughput_and_its_interval_turn_the_time_over(build):
@@ -80,3 +80,14 @@ def test_wrong_result_is_flagged_from_the_check_itself(build):
 def test_provenance_follows_the_device(build):
     cpu, gpu = build.results(build.measured("a"), build.measured("b", device=build.gpu))
     assert (cpu.provenance, gpu.provenance) == (MEASURED_CPU, MEASURED_CUDA)
+
+
+def test_fp32_on_tensor_cores_is_not_true_fp32(build):
+    used = TensorCoreUse("used")
+    fp32, fp16, plain = build.results(
+        build.measured("a", cores=used),
+        build.measured("b", cores=used, precision="fp16"),
+        build.measured("c", cores=TensorCoreUse("not_used")),
+    )
+    assert fp32.flags == ("not_true_fp32",)
+    assert fp16.flags == plain.flags == ()

@@ -1,6 +1,7 @@
 import pytest
 
 from gpubench.analysis.flags import FLAGS
+from gpubench.analysis.results import results
 from gpubench.analysis.verdicts import verdict
 from gpubench.record import Accuracy, Failure, Skip, TensorCoreUse
 
@@ -10,7 +11,7 @@ GPU_ENV = {"gpu.name": "G", "gpu.driver": "580", "torch.version": "2.13", "torch
 
 def judge(build, *records, **run):
     head = build.run(**run)
-    return verdict(head, build.results(*records))
+    return verdict(head, results(head, records))
 
 
 def codes(judged):
@@ -19,7 +20,8 @@ def codes(judged):
 
 def test_a_clean_gpu_run_is_trusted_and_says_what_was_looked_at(build):
     cores = TensorCoreUse("used")
-    judged = judge(build, build.measured(device=build.gpu, cores=cores), env=GPU_ENV)
+    record = build.measured(device=build.gpu, cores=cores, precision="fp16")
+    judged = judge(build, record, env=GPU_ENV)
     assert judged.level == "trusted"
     assert judged.scope is None
     assert {f.severity for f in judged.findings} == {"good"}
@@ -104,6 +106,11 @@ def test_findings_about_the_run_itself(build, run, code, words):
 ])  # fmt: skip
 def test_what_is_in_order_raises_nothing(build, env):
     assert {f.severity for f in judge(build, build.measured(), env=env).findings} == {"good"}
+
+
+def test_quick_mode_is_said_once(build):
+    found = codes(judge(build, build.measured(flags=("quick",)), settings={"quick": True}))
+    assert found["quick"].cases == ()
 
 
 def test_resume_is_offered_by_id(build):

@@ -76,6 +76,25 @@ def relative_iqr(ordered: Sequence[float]) -> float:
     return (quantile(ordered, 0.75) - quantile(ordered, 0.25)) / middle if middle > 0 else 0.0
 
 
+def drift(times: Sequence[float]) -> float:
+    """How far the level moved while sampling: |median of 2nd half / median of 1st - 1|.
+
+    Zero unless the 95 % intervals of the two medians are disjoint, and below 12 samples.
+    An interval of the median assumes that all samples have one level; where this is not
+    zero it states the spread of a mixture, and is too narrow.
+    """
+    half = len(times) // 2
+    if half < 6:
+        return 0.0
+    first, second = sorted(times[:half]), sorted(times[half:])
+    low_a, high_a, _ = median_interval(first)
+    low_b, high_b, _ = median_interval(second)
+    before = quantile(first, 0.5)
+    if (low_a <= high_b and low_b <= high_a) or before <= 0:
+        return 0.0
+    return abs(quantile(second, 0.5) / before - 1)
+
+
 def counted(samples: Samples) -> tuple[float, ...]:
     """The samples that count: the unspoiled ones, unless fewer than half are.
 

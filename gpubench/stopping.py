@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from bisect import insort
-from typing import Protocol
+from typing import Final, Protocol
 
 from gpubench.spec import Policy
-from gpubench.stats import relative_interval, relative_iqr
+from gpubench.stats import drift, relative_interval, relative_iqr
+
+DRIFT_FACTOR: Final = 2.0
+"""A level that moved by more than this many target intervals is drifting."""
 
 
 class StopRule(Protocol):
@@ -22,8 +25,9 @@ class StopRule(Protocol):
 class PolicyStop:
     """The default rule: target interval, stable noise, then the budgets.
 
-    - ``target_ci``: at least ``min_samples`` and ``min_time_s``, and the median's 95 %
-      interval is narrower than ``target_rel_ci``.
+    - ``target_ci``: at least ``min_samples`` and ``min_time_s``, the median's 95 % interval
+      is narrower than ``target_rel_ci``, and the level is not drifting: an interval over
+      two levels would be narrow and wrong.
     - ``stable_noise``: the interval shrinks as 1/sqrt(n); once the noise estimate no
       longer moves and the target lies beyond ``max_time_s`` at that pace, more samples
       would only cost time. (nvbench's stdrel criterion stops on stable noise too.)
@@ -36,6 +40,7 @@ class PolicyStop:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._ordered: list[float] = []
+        self._taken: list[float] = []
         self._spent_s = 0.0
         self._noise_at: dict[int, float] = {}
         self._next_check = max(2, policy.min_samples)
@@ -43,6 +48,7 @@ class PolicyStop:
     def add(self, time_s: float, spent_s: float) -> None:
         """Take one sample; ``spent_s`` is the measuring time so far."""
         insort(self._ordered, time_s)
+        self._taken.append(time_s)
         self._spent_s = spent_s
 
     def reason(self) -> str | None:
@@ -59,7 +65,8 @@ class PolicyStop:
         self._next_check = n + max(1, n // 10)
         interval = relative_interval(self._ordered)
         if interval <= policy.target_rel_ci:
-            return "target_ci"
+            drifting = drift(self._taken) > DRIFT_FACTOR * policy.target_rel_ci
+            return None if drifting else "target_ci"
         return "stable_noise" if self._hopeless(n, interval) else None
 
     def _hopeless(self, n: int, interval: float) -> bool:

@@ -10,6 +10,7 @@ from scipy.stats import binom
 from gpubench.record import Samples
 from gpubench.stats import (
     counted,
+    drift,
     geometric_mean,
     median_interval,
     median_ranks,
@@ -86,3 +87,18 @@ def test_geometric_mean() -> None:
 def test_no_samples_is_an_error() -> None:
     with pytest.raises(ValueError):
         summarize(Samples(times_s=()))
+
+
+def test_drift_is_the_move_of_the_level() -> None:
+    rng = random.Random(5)
+    steady = [rng.gauss(1.0, 0.05) for _ in range(400)]
+    assert drift([*steady, *(1.2 * t for t in steady)]) == pytest.approx(0.2, abs=0.02)
+    assert drift([1.0] * 11 + [9.0] * 0) == 0.0
+    assert drift([1.0] * 5 + [2.0] * 6) == 0.0
+
+
+def test_steady_samples_rarely_seem_to_drift() -> None:
+    rng = random.Random(6)
+    hits = sum(drift([rng.lognormvariate(0, 0.1) for _ in range(100)]) > 0 for _ in range(500))
+    # Disjoint 95 % intervals of two equal medians: well below 5 % of the time.
+    assert hits <= 15

@@ -70,3 +70,15 @@ def test_reached_interval_is_what_was_asked_for(seed: int) -> None:
     reason, n, _ = drive(policy, values)
     assert reason == "target_ci"
     assert summarize(Samples(times_s=tuple(values[:n]))).rel_ci <= 0.01
+
+
+def test_a_level_that_moves_is_not_called_reached() -> None:
+    """Two levels of equal weight: the interval of all is narrow, and wrong."""
+    policy = Policy(min_time_s=0.1, max_time_s=2.0, target_rel_ci=0.01)
+    two_levels = [1.30e-3] * 60 + [1.0e-3] * 5000
+    reason, n, _ = drive(policy, two_levels)
+    assert reason == "target_ci"
+    # Not before the first level is less than half of what was seen.
+    assert n >= 120
+    falling = [1e-3 * (1 - i / 4000) for i in range(2000)]
+    assert drive(policy, falling)[0] != "target_ci"

@@ -128,13 +128,6 @@ FLAGS: Final[dict[str, FlagInfo]] = {
         "The inputs stayed in cache between calls, so the rate is not that of memory.",
         "Use `cache: cold` or `rotating` for rates that memory sets.",
     ),
-    "quick": FlagInfo(
-        "quick",
-        "info",
-        "{cases} were measured with --quick: less carefully, on fewer sizes.",
-        "Measured with --quick: a first look, not a result to quote.",
-        "Run without --quick.",
-    ),
     "power_capped": FlagInfo(
         "power cap",
         "info",

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from gpubench.record import Measurement, Peaks, TensorCoreUse
 from gpubench.spec import Case, DeviceInfo
-from gpubench.stats import summarize
+from gpubench.stats import drift, summarize
+from gpubench.stopping import DRIFT_FACTOR
 
 FLAGS = (
     "wrong_result", "throttled", "power_capped", "launch_bound", "below_floor", "few_samples",
-    "noisy", "budget", "above_peak", "hot_cache", "tensor_cores_not_used", "quick",
+    "drifting", "noisy", "budget", "above_peak", "hot_cache", "tensor_cores_not_used", "quick",
 )  # fmt: skip
 """Every flag, the gravest first."""
 NOISY_FACTOR = 2.0
@@ -35,6 +36,7 @@ def flags_of(
         "launch_bound": s.host_enqueue_s is not None and s.host_enqueue_s >= s.median_s,
         "below_floor": m.floor_s is not None and s.median_s < 2 * m.floor_s,
         "few_samples": s.n < 6,
+        "drifting": drifts(m, case.policy.target_rel_ci),
         "noisy": s.rel_ci > NOISY_FACTOR * case.policy.target_rel_ci,
         "budget": m.stopped_by == "max_time" and s.rel_ci > case.policy.target_rel_ci,
         "above_peak": bool(
@@ -46,6 +48,16 @@ def flags_of(
         "quick": quick,
     }
     return tuple(name for name in FLAGS if tests[name])
+
+
+def drifts(m: Measurement, target_rel_ci: float) -> bool:
+    """Whether the level moved within any one launch by more than the interval asked for."""
+    start = 0
+    for count in m.samples.launches or (len(m.samples.times_s),):
+        if drift(m.samples.times_s[start : start + count]) > DRIFT_FACTOR * target_rel_ci:
+            return True
+        start += count
+    return False
 
 
 def asked_not_used(use: TensorCoreUse | None, case: Case) -> bool:

@@ -80,6 +80,7 @@ class Worker:
             self._send({"event": "refused", "problem": error.problem, "expected": error.expected})
             return 0
         runner = self._runner(device, bool(message.get("quick")))
+        device.wake()
         # What the imports made stays: collecting it anew before each case takes 0.1 s.
         gc.collect()
         gc.freeze()

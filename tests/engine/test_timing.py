@@ -212,6 +212,7 @@ def test_the_budget_ends_a_noisy_case_and_the_flags_say_so() -> None:
         ("wrong_result", measurement(accuracy=Accuracy(0.1, 0.01, "")), CPU, Peaks()),
         ("wrong_result", measurement(accuracy=Accuracy(float("nan"), 0.01, "")), CPU, Peaks()),
         ("few_samples", measurement(1.0, 1.0, 1.0), CPU, Peaks()),
+        ("drifting", measurement(*[1.0] * 20, *[1.1] * 20), CPU, Peaks()),
         ("noisy", measurement(*(1.0 + i for i in range(20))), CPU, Peaks()),
         ("below_floor", measurement(floor_s=0.9e-3), CPU, Peaks()),
         ("above_peak", measurement(), CPU, Peaks(flops_per_s=1e6)),

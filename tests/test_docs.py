@@ -1,0 +1,91 @@
+"""What the documentation says is run or compared with the code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gpubench import suite as suites
+from gpubench.cli.main import COMMANDS
+from gpubench.engine.trust import FLAGS
+from gpubench.plan import make_plan
+from gpubench.spec import Policy
+from tests.builders import A100
+from tests.cli.command import gpubench
+from tests.conftest import ROOT
+
+
+def blocks(path: str, language: str) -> list[str]:
+    text = (ROOT / path).read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+
+
+def test_the_workload_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = blocks("docs/adding-a-workload.md", "python")
+    (entry,) = blocks("docs/adding-a-workload.md", "toml")
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package/bench.py").write_text(source)
+    info = tmp_path / "my_package-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 0\n")
+    target = re.search(r'saxpy = "(.*)"', entry)
+    assert target is not None
+    (info / "entry_points.txt").write_text(f"[gpubench.workloads]\nsaxpy = {target[1]}\n")
+    (tmp_path / "s.yaml").write_text(
+        "schema: 1\nsuite: s\npolicy: {min_time_s: 0.01, max_time_s: 0.1}\nbenchmarks:\n"
+        "  - {name: b, workload: saxpy, matrix: {n: [1000], precision: [fp32, bf16]}}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
+    done = gpubench("run", "s.yaml", "--json", "-", "--no-report", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout)["records"]
+    assert first["accuracy"]["ok"]
+    assert first["work"]["flops"] == 2000
+    assert second["reason"].startswith("saxpy is written for fp32") or "BF16" in second["reason"]
+
+
+def test_suites_in_the_readme_are_valid() -> None:
+    for text in blocks("README.md", "yaml"):
+        assert make_plan(suites.parse(text), A100).cases
+
+
+def test_the_readme_names_every_command_there_is() -> None:
+    text = (ROOT / "README.md").read_text()
+    for name in COMMANDS:
+        assert f"gpubench {name}" in text
+    named = set(re.findall(r"^\| `gpubench (\w+)", text, re.M))
+    assert named == set(COMMANDS)
+
+
+def test_every_flag_and_policy_key_is_documented() -> None:
+    timing = (ROOT / "docs/timing.md").read_text()
+    for flag in FLAGS:
+        assert f"| `{flag}` |" in timing
+    suite_files = (ROOT / "docs/suite-files.md").read_text()
+    for field in fields(Policy):
+        assert f"`{field.name}`" in suite_files
+        if not isinstance(field.default, str):
+            assert f"{field.default:g}" in suite_files
+
+
+def test_links_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text()):
+            if not target.startswith(("http", "mailto")):
+                assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_ci_takes_its_commands_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "<!-- ci: test -->\n```\npip install" in text
+    script = (ROOT / ".ci/run").read_text()
+    assert "readme_command test" in script
+    subprocess.run(["bash", "-n", ROOT / ".ci/run"], check=True)
+    assert sys.version_info >= (3, 11)

@@ -80,5 +80,5 @@ def test_a_level_that_moves_is_not_called_reached() -> None:
     assert reason == "target_ci"
     # Not before the first level is less than half of what was seen.
     assert n >= 120
-    falling = [1e-3 * (1 - i / 4000) for i in range(2000)]
+    falling = [1e-3 * (1 - i / 600) for i in range(500)]
     assert drive(policy, falling)[0] != "target_ci"

@@ -77,16 +77,17 @@ def relative_iqr(ordered: Sequence[float]) -> float:
 
 
 def drift(times: Sequence[float]) -> float:
-    """How far the level moved while sampling: |median of 2nd half / median of 1st - 1|.
+    """How far the level moved while sampling: |median of last third / of first third - 1|.
 
-    Zero unless the 95 % intervals of the two medians are disjoint, and below 12 samples.
+    Early against late stretches of one sequence, as in the diagnostic of Geweke (1992).
+    Zero unless the 95 % intervals of the two medians are disjoint, and below 18 samples.
     An interval of the median assumes that all samples have one level; where this is not
     zero it states the spread of a mixture, and is too narrow.
     """
-    half = len(times) // 2
-    if half < 6:
+    third = len(times) // 3
+    if third < 6:
         return 0.0
-    first, second = sorted(times[:half]), sorted(times[half:])
+    first, second = sorted(times[:third]), sorted(times[-third:])
     low_a, high_a, _ = median_interval(first)
     low_b, high_b, _ = median_interval(second)
     before = quantile(first, 0.5)

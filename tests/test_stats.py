@@ -94,7 +94,7 @@ def test_drift_is_the_move_of_the_level() -> None:
     steady = [rng.gauss(1.0, 0.05) for _ in range(400)]
     assert drift([*steady, *(1.2 * t for t in steady)]) == pytest.approx(0.2, abs=0.02)
     assert drift([1.0] * 11 + [9.0] * 0) == 0.0
-    assert drift([1.0] * 5 + [2.0] * 6) == 0.0
+    assert drift([1.0] * 8 + [2.0] * 9) == 0.0
 
 
 def test_steady_samples_rarely_seem_to_drift() -> None:

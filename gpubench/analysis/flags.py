@@ -96,7 +96,7 @@ FLAGS: Final[dict[str, FlagInfo]] = {
         "drifting",
         "warn",
         "{cases} changed their level while they were measured: the interval is too narrow.",
-        "The median of the second half of the samples differs from that of the first.",
+        "The median of the last third of the samples differs from that of the first third.",
         "Look at the samples in the order taken; end what else runs, warm up longer"
         " (`warmup_s`), or lock the clocks.",
     ),

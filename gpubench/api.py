@@ -16,7 +16,7 @@ from gpubench.codec import decode_document, encode_document
 from gpubench.errors import GpubenchError, InputError
 from gpubench.launch.local import LocalLauncher
 from gpubench.plan import make_plan
-from gpubench.record import Environment, Record, Run
+from gpubench.record import Environment, Modelled, Record, Run
 from gpubench.settings import with_settings
 from gpubench.spec import Case, DeviceInfo, Plan, Suite
 from gpubench.store import Store
@@ -286,8 +286,22 @@ def _execute(
 
 
 def with_model(record: Record) -> Record:
-    """The record with what the cost model expects; as it is where there is no GPU for it."""
-    return record
+    """The record with what the cost model expects; as it is where it has no answer.
+
+    There is none for a CPU, for a GPU outside the catalogue, for a workload or precision
+    that the model does not know.
+    """
+    if record.device.gpu_key is None or record.model.predicted_s is not None:
+        return record
+    from gpubench.catalogue import find
+    from gpubench.model import predict
+
+    case = record.case
+    try:
+        p = predict(find(record.device.gpu_key), case.workload, case.precision, case.params)
+    except InputError:
+        return record
+    return replace(record, model=Modelled(p.predicted_s, p.low_s, p.high_s, p.bound))
 
 
 @contextmanager

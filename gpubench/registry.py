@@ -22,6 +22,7 @@ from gpubench.ports import Workload
 
 WORKLOADS: Final[dict[str, str]] = {
     "gemm": "gpubench.workloads.gemm:Gemm",
+    "memcpy": "gpubench.workloads.memcpy:Memcpy",
 }
 
 DEVICES: Final[dict[str, str]] = {

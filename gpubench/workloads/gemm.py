@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from gpubench.errors import InputError, UnknownName, nearest
+from gpubench.errors import InputError, UnknownName
 from gpubench.ports import Call, Device
 from gpubench.record import Accuracy
 from gpubench.spec import ELEMENT_BYTES, DeviceInfo, Value, Work
+from gpubench.workloads.parameters import refuse_rest, whole
 
 if TYPE_CHECKING:
     import torch
 
 TRANSPOSES: Final = ("nn", "nt", "tn", "tt")
-MAX_DIMENSION: Final = 2**31 - 1
 CHECK_ROWS: Final = 64
 
 # Unit roundoff u of each format: half the spacing of numbers at 1. Higham, Accuracy and
@@ -74,14 +74,9 @@ class Gemm:
             value = given.pop(name, size)
             if value is None:
                 raise InputError(f"gemm needs {name!r}", key=name, expected="m, n and k, or size")
-            numbers[name] = _dimension(name if size is None else "size", value)
-        batch = _dimension("batch", given.pop("batch", 1))
-        if given:
-            unknown = next(iter(given))
-            raise InputError(
-                f"gemm has no parameter {unknown!r}", key=unknown,
-                nearest=nearest(unknown, cls.parameters()),
-            )  # fmt: skip
+            numbers[name] = whole(name if size is None else "size", value)
+        batch = whole("batch", given.pop("batch", 1))
+        refuse_rest("gemm", given, cls.parameters())
         return cls(**numbers, precision=precision, batch=batch, transpose=str(transpose))
 
     def params(self) -> Mapping[str, Value]:
@@ -202,16 +197,6 @@ class Gemm:
         b = matrix(self.k, self.n, self.transpose[1] == "t")
         shape = (self.m, self.n) if self.batch == 1 else (self.batch, self.m, self.n)
         return a, b, torch.empty(shape, dtype=dtype, device=target)
-
-
-def _dimension(name: str, value: Value) -> int:
-    whole = isinstance(value, float) and value.is_integer()
-    if isinstance(value, bool) or not (isinstance(value, int) or whole):
-        raise InputError(f"{value!r} is no size", key=name, expected="a positive integer")
-    number = int(value)
-    if not 1 <= number <= MAX_DIMENSION:
-        raise InputError(f"{number} is out of range", key=name, expected=f"1 to {MAX_DIMENSION}")
-    return number
 
 
 def torch_dtype(precision: str) -> torch.dtype:

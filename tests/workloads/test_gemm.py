@@ -53,9 +53,7 @@ def _to_tf32(x):  # type: ignore[no-untyped-def]
     return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
-def test_an_element_nobody_wrote_shows(
-    device: CpuDevice, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_element_nobody_wrote_shows(device: CpuDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     real = torch.mm
 
     def forgets_a_column(a: torch.Tensor, b: torch.Tensor, *, out: torch.Tensor) -> None:

@@ -1,0 +1,473 @@
+"""GPUs and runs side by side: for every case what was measured, published and predicted.
+
+The three kinds of values never meet in one number: a speed-up is measured over measured,
+published over published or predicted over predicted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from gpubench.catalogue import GpuSpec
+from gpubench.catalogue.published import comparability, same_work
+from gpubench.errors import InputError
+from gpubench.model import predict
+from gpubench.record import Measurement, Record, Run
+from gpubench.spec import Case
+from gpubench.stats import geometric_mean, summarize
+
+PROVENANCES: Final = ("measured", "published", "predicted")
+"""Kinds of values, the most direct first."""
+TENSOR_PRECISIONS: Final = ("tf32", "fp16", "bf16", "fp8")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One name of a comparison.
+
+    Attributes:
+        name: as it was given.
+        title: for people.
+        kind: ``gpu`` (a row of the catalogue) or ``run`` (a stored run).
+        spec: datasheet facts; None for a run on a CPU or an unknown GPU.
+        run: the stored run that measured values come from; None where there is none.
+        records: case key -> record of that run.
+    """
+
+    name: str
+    title: str
+    kind: str
+    spec: GpuSpec | None
+    run: Run | None
+    records: Mapping[str, Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Time of one call from one source.
+
+    Attributes:
+        provenance: one of ``PROVENANCES``.
+        low_s, high_s: 95 % interval of a measured median, 80 % band of a prediction;
+            equal to ``time_s`` for a published value, whose spread nobody gives.
+        source: the run, the publication, or the model.
+        note: what limits comparing it.
+        bound: what the model says limits it; predictions only.
+        compute_s, memory_s, launch_s: the model's terms; predictions only.
+        on_tensor_cores: whether Tensor Cores do the arithmetic; None where not known.
+        flags: of a measurement.
+    """
+
+    provenance: str
+    time_s: float
+    low_s: float
+    high_s: float
+    source: str
+    note: str = ""
+    bound: str | None = None
+    compute_s: float | None = None
+    memory_s: float | None = None
+    launch_s: float | None = None
+    energy_j: float | None = None
+    on_tensor_cores: bool | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of one case on one subject.
+
+    Attributes:
+        values: provenance -> value; published is the newest source where there are several.
+        others: further published values of the same work.
+        reason: why there is nothing, or why a part is missing; None where all is there.
+    """
+
+    values: Mapping[str, Value]
+    others: tuple[Value, ...] = ()
+    reason: str | None = None
+
+    @property
+    def model_error(self) -> float | None:
+        """Predicted / measured - 1; against the published value where nothing is measured."""
+        known, expected = self.best_known, self.values.get("predicted")
+        return expected.time_s / known.time_s - 1 if known and expected else None
+
+    @property
+    def best_known(self) -> Value | None:
+        """The measured value, else the published one."""
+        return self.values.get("measured") or self.values.get("published")
+
+    @property
+    def outside_band(self) -> bool:
+        """Whether what is known lies outside the prediction's band."""
+        known, expected = self.best_known, self.values.get("predicted")
+        return bool(known and expected and not expected.low_s <= known.time_s <= expected.high_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Speedup:
+    """How many times faster than the reference, from values of one provenance."""
+
+    provenance: str
+    ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One case over all subjects, in their order; the last is the reference."""
+
+    case: Case
+    entries: tuple[Entry, ...]
+
+    def speedup(self, index: int, provenance: str | None = None) -> Speedup | None:
+        """Of one subject over the reference.
+
+        Args:
+            index: which subject.
+            provenance: from which values; by default the most direct that both have.
+        """
+        for kind in PROVENANCES if provenance is None else (provenance,):
+            a, b = self.entries[index].values.get(kind), self.entries[-1].values.get(kind)
+            if a and b:
+                # Opposite ends: conservative, since errors of one model on two GPUs agree
+                # in part, and intervals of two runs do not meet at their ends.
+                return Speedup(kind, b.time_s / a.time_s, b.low_s / a.high_s, b.high_s / a.low_s)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSpeedup:
+    """Geometric mean of the speed-ups of a class of cases, of one provenance."""
+
+    subject: int
+    workload: str
+    precision: str
+    provenance: str
+    cases: int
+    ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything a comparison report shows."""
+
+    suite: str
+    description: str
+    subjects: tuple[Subject, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def reference(self) -> Subject:
+        """What speed-ups are against: the last subject named."""
+        return self.subjects[-1]
+
+
+def compare(
+    suite: str,
+    description: str,
+    subjects: Sequence[Subject],
+    cases: Iterable[Case],
+    unsupported: Callable[[Subject, Case], str | None] = lambda _s, _c: None,
+) -> Comparison:
+    """Gather everything known of every case on every subject.
+
+    Args:
+        cases: the work to compare; of equal keys the first counts.
+        unsupported: why a subject cannot run a case; None where it can.
+    """
+    unique: dict[str, Case] = {}
+    for case in cases:
+        unique.setdefault(case.key, case)
+    rows = tuple(
+        Row(case, tuple(entry(s, case, unsupported(s, case)) for s in subjects))
+        for case in unique.values()
+    )
+    return Comparison(
+        suite,
+        description,
+        tuple(subjects),
+        tuple(r for r in rows if any(e.values for e in r.entries)),
+    )
+
+
+def entry(subject: Subject, case: Case, why_not: str | None) -> Entry:
+    """What is known of a case on a subject."""
+    values: dict[str, Value] = {}
+    others: tuple[Value, ...] = ()
+    reason = why_not
+    record = subject.records.get(case.key)
+    if record is not None:
+        found = measured(record, subject)
+        if found:
+            values["measured"] = found
+        else:
+            reason = getattr(record.outcome, "reason", None)
+    if subject.spec is not None:
+        known = publications(case, subject.spec)
+        if known:
+            values["published"], others = known[0], known[1:]
+        if why_not is None:
+            try:
+                values["predicted"] = expectation(case, subject.spec)
+            except InputError as error:
+                reason = reason or str(error)
+    if not values and reason is None:
+        reason = "not in this run" if subject.run else "nothing is known"
+    return Entry(values, others, reason)
+
+
+def measured(record: Record, subject: Subject) -> Value | None:
+    """The value of a record; None where it was not measured."""
+    if not isinstance(record.outcome, Measurement):
+        return None
+    s = summarize(record.outcome.samples)
+    use = record.outcome.tensor_cores
+    run = subject.run
+    return Value(
+        provenance="measured",
+        time_s=s.median_s,
+        low_s=s.ci_low_s,
+        high_s=s.ci_high_s,
+        source=f"run {run.id}" if run else "a stored run",
+        note=f"on {record.device.type.upper()}, cache {record.outcome.cache}",
+        energy_j=record.energy.joules,
+        on_tensor_cores={"used": True, "not_used": False}.get(use.verdict) if use else None,
+        flags=record.outcome.flags,
+    )
+
+
+def publications(case: Case, spec: GpuSpec) -> tuple[Value, ...]:
+    """Published times of the same work on the same GPU."""
+    return tuple(
+        Value(
+            provenance="published",
+            time_s=p.time_s,
+            low_s=p.time_s,
+            high_s=p.time_s,
+            source=f"{p.source}, {p.where}",
+            note=comparability(p),
+            on_tensor_cores=p.tensor_cores,
+        )
+        for p in same_work(case.workload, case.precision, case.params, spec.key)
+        if p.time_s is not None
+    )
+
+
+def expectation(case: Case, spec: GpuSpec) -> Value:
+    """The cost model's value.
+
+    Raises:
+        InputError: the model does not know the workload or the GPU lacks the precision.
+    """
+    p = predict(spec, case.workload, case.precision, case.params)
+    return Value(
+        provenance="predicted",
+        time_s=p.predicted_s,
+        low_s=p.low_s,
+        high_s=p.high_s,
+        source="cost model, datasheet facts",
+        note="80 % band from GPUs left out of the fit",
+        bound=p.bound,
+        compute_s=p.compute_s,
+        memory_s=p.memory_s,
+        launch_s=p.launch_s,
+        energy_j=p.energy_j,
+        on_tensor_cores=p.on_tensor_cores,
+    )
+
+
+def class_speedups(comparison: Comparison) -> tuple[ClassSpeedup, ...]:
+    """Geometric means by workload and precision, apart for each provenance.
+
+    The ends are the geometric means of the cases' ends: errors of a model are shared by
+    the cases of a class, so the mean of many is no better known than one.
+    """
+    found = []
+    for index in range(len(comparison.subjects) - 1):
+        groups: dict[tuple[str, str, str], list[Speedup]] = {}
+        for row in comparison.rows:
+            for kind in PROVENANCES:
+                speedup = row.speedup(index, kind)
+                if speedup:
+                    key = (row.case.workload, row.case.precision, kind)
+                    groups.setdefault(key, []).append(speedup)
+        for (workload, precision, kind), speedups in groups.items():
+            found.append(
+                ClassSpeedup(
+                    index, workload, precision, kind, len(speedups),
+                    *(geometric_mean([getattr(s, end) for s in speedups])
+                      for end in ("ratio", "low", "high")),
+                )
+            )  # fmt: skip
+    return tuple(found)
+
+
+def why(comparison: Comparison, row: Row, index: int) -> str:
+    """Why a subject is that much faster on a case: what bounds both, and the facts behind.
+
+    From the model's terms and the datasheets; empty where the model has no word on both.
+    """
+    a, b = row.entries[index].values.get("predicted"), row.entries[-1].values.get("predicted")
+    x, y = comparison.subjects[index].spec, comparison.reference.spec
+    if not (a and b and x and y):
+        return ""
+    precision = row.case.precision
+    parts = [
+        f"{a.bound}-bound"
+        if a.bound == b.bound
+        else f"{a.bound}-bound here, {b.bound}-bound on {y.name}"
+    ]
+    if "compute" in (a.bound, b.bound):
+        here, there = x.peak_flops(precision), y.peak_flops(precision)
+        if here and there:
+            unit = "Tensor Core" if a.on_tensor_cores else "CUDA core"
+            parts.append(f"{here / there:.2g}x the {precision} {unit} peak")
+    if "memory" in (a.bound, b.bound):
+        parts.append(f"{x.memory_bw_bytes_per_s / y.memory_bw_bytes_per_s:.2g}x the bandwidth")
+    if "launch" in (a.bound, b.bound):
+        parts.append("too short for either GPU's size to matter")
+    return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorCoreGain:
+    """The article's two terms for one case on one subject, by the model.
+
+    Attributes:
+        tensor_core_s: C_TC, time of the arithmetic on Tensor Cores.
+        other_s: C_T, everything else: memory traffic that is not hidden, and launch.
+        total_s: the predicted time, their sum.
+        cuda_core_s: predicted time of the same product in FP32 on CUDA cores.
+    """
+
+    subject: int
+    case: Case
+    tensor_core_s: float
+    other_s: float
+    total_s: float
+    cuda_core_s: float
+
+    @property
+    def gain(self) -> float:
+        """How many times faster the Tensor Cores make the case."""
+        return self.cuda_core_s / self.total_s
+
+
+def tensor_core_gains(comparison: Comparison) -> tuple[TensorCoreGain, ...]:
+    """C_TC and C_T of every case that runs on Tensor Cores, beside FP32 on CUDA cores."""
+    found = []
+    for row in comparison.rows:
+        case = row.case
+        if case.precision not in TENSOR_PRECISIONS:
+            continue
+        for index, e in enumerate(row.entries):
+            p, spec = e.values.get("predicted"), comparison.subjects[index].spec
+            if not (p and spec and p.on_tensor_cores) or p.compute_s is None:
+                continue
+            plain = predict(spec, case.workload, "fp32", case.params)
+            on_tensor = min(p.compute_s, p.time_s)
+            found.append(
+                TensorCoreGain(
+                    index, case, on_tensor, p.time_s - on_tensor, p.time_s, plain.predicted_s
+                )
+            )
+    return tuple(found)
+
+
+def disagreements(comparison: Comparison) -> tuple[tuple[int, Row], ...]:
+    """(subject, row) where model and knowledge disagree by more than the band, worst first."""
+    found = [
+        (index, row)
+        for row in comparison.rows
+        for index, e in enumerate(row.entries)
+        if e.outside_band
+    ]
+    return tuple(sorted(found, key=lambda f: -abs(_log_error(f[1].entries[f[0]]))))
+
+
+def _log_error(e: Entry) -> float:
+    error = e.model_error
+    return math.log1p(error) if error is not None else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """Something that limits the comparison.
+
+    Attributes:
+        severity: ``info``, ``warn`` or ``bad`` (not comparable).
+        text: one sentence.
+    """
+
+    severity: str
+    text: str
+
+
+FACTS_THAT_MATTER: Final = (
+    ("gpu.driver", "driver", "warn"), ("torch.version", "torch", "warn"),
+    ("torch.cuda", "CUDA", "warn"), ("cudnn.version", "cuDNN", "warn"),
+    ("gpu.power_limit_w", "power limit (W)", "warn"), ("gpu.ecc", "ECC", "warn"),
+    ("gpu.clock_locked", "locked clocks", "warn"), ("gpu.mig", "MIG", "bad"),
+    ("gpubench.version", "gpubench", "info"), ("cpu.model", "CPU", "info"),
+    ("cpu.threads_used", "threads", "warn"),
+)  # fmt: skip
+"""Facts of two runs that must agree for their times to compare, and how much it matters."""
+
+
+def caveats(comparison: Comparison) -> tuple[Caveat, ...]:
+    """What limits the comparison, the gravest first."""
+    found: list[Caveat] = []
+    runs = [(s.title, s.run) for s in comparison.subjects if s.run is not None and s.records]
+    for (title, run), (other_title, other) in pairwise(runs):
+        found += _differences(title, run, other_title, other)
+    kinds = {r.device.type for s in comparison.subjects for r in s.records.values()}
+    if kinds == {"cpu", "cuda"}:
+        found.append(Caveat("bad", "CPU and GPU measurements stand side by side."))
+    elif "cpu" in kinds and any(s.kind == "gpu" for s in comparison.subjects):
+        found.append(Caveat("bad", "A run on a CPU is compared with GPUs."))
+    published = {
+        e.values["published"].note for r in comparison.rows for e in r.entries
+        if "published" in e.values
+    }  # fmt: skip
+    found += [Caveat("info", f"Published values: {note}.") for note in sorted(published)[:4]]
+    if any("predicted" in e.values for r in comparison.rows for e in r.entries):
+        found.append(
+            Caveat("info", "Predicted values come from datasheet facts; about 80 % of"
+                   " measurements on GPUs the model had not seen fall into the band.")
+        )  # fmt: skip
+    order = ("bad", "warn", "info")
+    return tuple(sorted(dict.fromkeys(found), key=lambda c: order.index(c.severity)))
+
+
+def _differences(title: str, run: Run, other_title: str, other: Run) -> list[Caveat]:
+    found = []
+    for key, name, severity in FACTS_THAT_MATTER:
+        a, b = run.environment.get(key), other.environment.get(key)
+        if a != b and None not in (a, b):
+            found.append(Caveat(severity, f"{name}: {a} in {title}, {b} in {other_title}."))
+    names = set(run.environment.facts) | set(other.environment.facts)
+    for key in sorted(n for n in names if n.startswith("switch.")):
+        a, b = run.environment.get(key), other.environment.get(key)
+        if a != b:
+            name = key.removeprefix("switch.")
+            found.append(Caveat("warn", f"{name}: {a} in {title}, {b} in {other_title}."))
+    if run.settings.get("quick") != other.settings.get("quick"):
+        found.append(Caveat("warn", "One of the runs was taken with --quick."))
+    return found
+
+
+def verdict(comparison: Comparison) -> str:
+    """``comparable``, ``comparable with caveats`` or ``not comparable``."""
+    worst = {c.severity for c in caveats(comparison)}
+    if "bad" in worst:
+        return "not comparable"
+    return "comparable with caveats" if "warn" in worst else "comparable"

@@ -38,7 +38,8 @@ STAGES: tuple[tuple[tuple[str, ...], tuple[str, ...], int], ...] = (
     (("conv2d",), ("conv2d",), 1500),
     (("gemm_tensor",), ("gemm_tensor",), 200),
     (("conv2d_tensor",), ("conv2d_tensor",), 300),
-    (("rnn",), ("rnn", "rnn_tensor"), 200),
+    (("rnn",), ("rnn",), 200),
+    (("rnn_tensor",), ("rnn_tensor",), 200),
     (("memcpy",), ("memcpy",), 300),
     (("collective",), ("collective",), 300),
 )
@@ -114,8 +115,6 @@ def search(
         put(values, launch, np.zeros(len(launch)))
     low = np.array([meta[g][n]["low"] for g, n in free])
     high = np.array([meta[g][n]["high"] for g, n in free])
-    start = np.array([meta[g][n].get("start", meta[g][n]["value"]) for g, n in free])
-
     def residuals(z: np.ndarray) -> np.ndarray:
         put(values, free, low + z[: len(free)] * (high - low))
         out = []
@@ -124,8 +123,8 @@ def search(
             out.append((np.log(p.terms(values).time_s + host) - np.log(p.table.time_s)) * w)
         return np.concatenate(out)
 
-    z0 = np.clip((start - low) / (high - low), 0.02, 0.98)
-    z0 = np.concatenate([z0, np.full(2 * len(gpus), 0.4)])
+    # From the middle of the bounds, never from the shipped values: those have seen every GPU.
+    z0 = np.concatenate([np.full(len(free), 0.4), np.full(2 * len(gpus), 0.4)])
     found = least_squares(residuals, z0, bounds=(0, 1), loss="soft_l1", f_scale=0.08,
                           diff_step=2e-3, max_nfev=40)  # fmt: skip
     put(values, free, low + found.x[: len(free)] * (high - low))

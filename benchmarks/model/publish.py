@@ -83,7 +83,8 @@ def deepbench_params(r: Any) -> dict[str, Any] | None:
         transpose = ("t" if r.trans_b == "T" else "n") + ("t" if r.trans_a == "T" else "n")
         return {"m": r.n, "n": r.m, "k": r.k, "transpose": transpose}
     if r.workload == "rnn" and r.direction == "fwd":
-        return {"cell": r.rnn_cell, "batch": r.batch, "seq_len": r.timesteps, "hidden": r.hidden}
+        return {"cell": r.rnn_cell, "batch": r.batch, "seq_len": r.timesteps, "hidden": r.hidden,
+                "skip_input": True}  # fmt: skip
     square = (r.filt_w == r.filt_h and r.in_w == r.in_h and r.stride_w == r.stride_h
               and r.pad_w == r.pad_h)  # fmt: skip
     if r.workload == "conv" and square and r.direction in DIRECTIONS:

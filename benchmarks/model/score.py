@@ -10,6 +10,7 @@ import fit
 import measured
 import numpy as np
 import pandas as pd
+import plots
 
 from gpubench.catalogue import find
 from gpubench.model.bands import REGIMES, regime
@@ -170,3 +171,4 @@ if __name__ == "__main__":
     if "--write" in sys.argv:
         write_bands(rows)
         scores.round(2).to_csv(HERE / "scores.csv", index=False)
+        plots.draw(scored(rows))

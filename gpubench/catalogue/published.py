@@ -20,7 +20,7 @@ from typing import Final
 _DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = {
     "gemm": {"batch": 1, "transpose": "nn"},
     "conv2d": {"batch": 1, "kernel_size": 3, "stride": 1, "padding": 0, "direction": "fprop"},
-    "rnn": {"cell": "lstm"},
+    "rnn": {"cell": "lstm", "skip_input": False},
     "elementwise": {"function": "add"},
     "memcpy": {"direction": "d2d"},
 }
@@ -32,7 +32,7 @@ _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "layernorm": ("rows", "cols"),
     "memcpy": ("bytes", "direction"),
     "conv2d": ("batch", "c_in", "c_out", "size", "kernel_size", "stride", "padding", "direction"),
-    "rnn": ("cell", "batch", "seq_len", "hidden"),
+    "rnn": ("cell", "batch", "seq_len", "hidden", "skip_input"),
     "collective": ("op", "bytes", "world_size"),
 }
 """Parameters that make two cases the same work; the rest is how it was done."""

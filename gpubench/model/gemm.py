@@ -219,7 +219,7 @@ def _batched_allowed(hw: Hardware, tx: int, ty: int) -> NDArray[np.bool_]:
 
 def _single_allowed(hw: Hardware, tx: int, ty: int) -> NDArray[np.bool_]:
     early = (tx, ty) in ((128, 32), (32, 128), (64, 64))
-    return np.asarray((hw.cc >= 7) | early, dtype=np.bool_)
+    return np.asarray((np.abs(hw.cc - 6.0) > 0.05) | early, dtype=np.bool_)
 
 
 def _details(

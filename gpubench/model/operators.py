@@ -52,7 +52,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "conv2d": ("batch", "c_in", "c_out", "size", "kernel_size", "stride", "padding",
                "direction", "algorithm", "layout"),
     "attention": ("batch", "heads", "seq_len", "head_dim", "causal", "backend"),
-    "rnn": ("cell", "batch", "seq_len", "hidden"),
+    "rnn": ("cell", "batch", "seq_len", "hidden", "skip_input"),
     "collective": ("op", "bytes", "world_size"),
 }  # fmt: skip
 """Parameters of each workload that the model reads; ``precision`` is one of all."""
@@ -198,8 +198,9 @@ def _rnn(rows: Rows) -> _Compute:
     gates = rows.choice("cell", {k: float(v) for k, v in rnn_model.GATES.items()}, "lstm")
     batch, hidden = rows.number("batch", 1.0), rows.number("hidden")
     steps = rows.number("seq_len", 1.0)
+    skip = rows.choice("skip_input", _BOOLEANS, "false")
     return lambda hw, mask, tensor, c: rnn_model.rnn(
-        hw, tensor, gates[mask], batch[mask], steps[mask], hidden[mask], c
+        hw, tensor, gates[mask], batch[mask], steps[mask], hidden[mask], skip[mask], c
     )
 
 

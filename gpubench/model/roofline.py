@@ -58,8 +58,10 @@ def _conv2d(p: Mapping[str, Any], e: int, gpu: GpuSpec) -> tuple[Any, Any, float
 
 def _rnn(p: Mapping[str, Any], e: int, gpu: GpuSpec) -> tuple[Any, Any, float]:
     gates = np.array([GATES[c] for c in p["cell"]])
-    flops = 4 * gates * p["hidden"] ** 2 * p["batch"] * p["seq_len"]
-    moved = e * (2 * gates * p["hidden"] ** 2 + 2 * p["batch"] * p["seq_len"] * p["hidden"])
+    products = 1.0 if "skip_input" in p else 2.0
+    flops = products * 2 * gates * p["hidden"] ** 2 * p["batch"] * p["seq_len"]
+    weights = products * gates * p["hidden"] ** 2
+    moved = e * (weights + 2 * p["batch"] * p["seq_len"] * p["hidden"])
     return flops, moved, gpu.memory_bw_bytes_per_s
 
 

@@ -74,4 +74,4 @@ def _name(case: Case, varying: frozenset[str]) -> str:
     if case.label:
         return case.label
     shown = {k: v for k, v in case.params.items() if k in varying} or dict(case.params)
-    return params_text(shown) or case.benchmark
+    return params_text(shown) or case.benchmark or case.workload

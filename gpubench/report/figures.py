@@ -161,7 +161,8 @@ def _error(result: Result) -> Interval | None:
 
 def _tolerance(result: Result) -> float | None:
     m = result.measurement
-    return m.accuracy.tolerance or None if m and m.accuracy else None
+    tolerance = m.accuracy.tolerance if m and m.accuracy else 0.0
+    return tolerance if 0 < tolerance < float("inf") else None
 
 
 def _spread(results: Sequence[Result], order: Sequence[str]) -> Callable[[Result], float]:

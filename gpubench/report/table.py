@@ -40,10 +40,9 @@ def results_table(records: Sequence[Record], title: str | None = None) -> Table:
     )
     used = [c for c in _COLUMNS if c[3] or any(c[2](r).plain not in ("", "baseline") for r in ran)]
     for name, justify, _, _ in used:
-        first = name == "Case"
         table.add_column(
-            name, justify=justify, no_wrap=justify == "right", overflow="fold",
-            min_width=12 if first else None,
+            name, justify=justify, no_wrap=name not in ("Case", "Notes"), overflow="fold",
+            min_width=12 if name == "Case" else None,
         )  # fmt: skip
     benchmarks = list(dict.fromkeys(r.record.case.benchmark for r in ran))
     for benchmark in benchmarks:

@@ -57,4 +57,6 @@ def plus_minus(summary: Summary) -> str:
     """Half the 95 % interval of the median, relative: ``±0.12 %``."""
     if summary.n < 2:
         return "one sample"
+    if summary.rel_ci > 9.99:
+        return "±>999 %"
     return "±<0.01 %" if summary.rel_ci < 5e-5 else f"±{percent(summary.rel_ci)}"

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +25,7 @@ from gpubench.units import bytes_iec
 if TYPE_CHECKING:
     from gpubench.analysis.comparison import Comparison, Subject
     from gpubench.engine.doctor import Finding
+    from gpubench.model.calibration import Calibration, ModelErrors
 
 
 class Listener(Protocol):
@@ -135,11 +136,12 @@ def run(request: RunRequest, listener: Listener) -> list[RunResult]:
         listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
         plans = plan_suites(request, loaded, info, seed)
         results = []
+        calibration = stored_calibration(store, info, environment)
         with _clocks(request, info, listener):
             for name, plan in zip(request.suites, plans, strict=True):
                 head = _new_run(request, name, plan, environment)
                 store.begin(head)
-                results.append(_execute(store, launcher, head, plan, listener))
+                results.append(_execute(store, launcher, head, plan, listener, calibration))
         return results
 
 
@@ -173,8 +175,9 @@ def resume(name: str, request: RunRequest, listener: Listener) -> RunResult:
             )
             head = replace(head, status="running", finished_at=None)
             store.update(head)
+            calibration = stored_calibration(store, info, environment)
             with _clocks(again, info, listener):
-                return _execute(store, launcher, head, left, listener)
+                return _execute(store, launcher, head, left, listener, calibration)
 
 
 def _complete(record: Record) -> bool:
@@ -260,6 +263,7 @@ def _execute(
     head: Run,
     plan: Plan,
     listener: Listener,
+    calibration: Calibration | None,
 ) -> RunResult:
     listener.planned(head, plan, len(plan.cases))
     # Measured in random order, read in the suite's.
@@ -273,7 +277,7 @@ def _execute(
 
     try:
         for record in launcher.run(plan, watch):
-            record = with_model(record)
+            record = with_model(record, calibration)
             store.put(head.id, record, positions[record.case.key])
             listener.stored(record)
     except KeyboardInterrupt:
@@ -287,12 +291,67 @@ def _execute(
     return RunResult(done, tuple(store.records(head.id)))
 
 
-def with_model(record: Record) -> Record:
+def device_id(info: DeviceInfo, environment: Environment) -> str:
+    """Identity of a device for calibrations: a GPU's UUID, or a CPU with its host and threads."""
+    if info.uuid:
+        return info.uuid
+    return f"{environment.get('host.name')}/{info.type}/{info.name}/{info.sm_count}"
+
+
+def stored_calibration(
+    store: Store, info: DeviceInfo, environment: Environment
+) -> Calibration | None:
+    """The calibration of this device, where there is one."""
+    body = store.calibration(device_id(info, environment))
+    if body is None:
+        return None
+    from gpubench.model.calibration import Calibration
+
+    return Calibration(**body)
+
+
+def calibrate(
+    request: RunRequest, listener: Listener
+) -> tuple[Calibration, ModelErrors, RunResult]:
+    """Measure the anchors of ``request.suites`` on this device and keep what they say."""
+    from gpubench.model.calibration import calibrate as make
+    from gpubench.model.calibration import model_errors
+
+    (result,) = run(request, listener)
+    info = DeviceInfo(
+        type=result.records[0].device.type,
+        name=result.records[0].device.name,
+        uuid=_text_fact(result.run, "gpu.uuid"),
+        sm_count=_threads(result.run),
+    )
+    device = device_id(info, result.run.environment)
+    made = make(result.records, device, result.run.id, result.run.started_at)
+    with Store(request.store) as store:
+        store.put_calibration(device, asdict(made))
+    return made, model_errors(made, result.records), result
+
+
+def _text_fact(run: Run, key: str) -> str | None:
+    value = run.environment.get(key)
+    return None if value is None else str(value)
+
+
+def _threads(run: Run) -> int | None:
+    value = run.environment.get("cpu.threads_used")
+    return value if isinstance(value, int) else None
+
+
+def with_model(record: Record, calibration: Calibration | None = None) -> Record:
     """The record with what the cost model expects; as it is where it has no answer.
 
-    There is none for a CPU, for a GPU outside the catalogue, for a workload or precision
-    that the model does not know.
+    Datasheet facts say nothing of a CPU, of a GPU outside the catalogue, of a workload or
+    precision that the model does not know; a calibration of this device may.
     """
+    if calibration is not None:
+        from gpubench.model.calibration import calibrated_s
+
+        expected = calibrated_s(calibration, record.case)
+        record = replace(record, model=replace(record.model, calibrated_s=expected))
     if record.device.gpu_key is None or record.model.predicted_s is not None:
         return record
     from gpubench.catalogue import find
@@ -303,7 +362,9 @@ def with_model(record: Record) -> Record:
         p = predict(find(record.device.gpu_key), case.workload, case.precision, case.params)
     except InputError:
         return record
-    return replace(record, model=Modelled(p.predicted_s, p.low_s, p.high_s, p.bound))
+    calibrated = record.model.calibrated_s
+    modelled = Modelled(p.predicted_s, p.low_s, p.high_s, p.bound, calibrated)
+    return replace(record, model=modelled)
 
 
 @contextmanager

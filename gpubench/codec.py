@@ -330,6 +330,7 @@ def _decode_model(r: _Reader) -> Modelled:
         m.opt_number("low_s"),
         m.opt_number("high_s"),
         m.opt_text("bound"),
+        m.opt_number("calibrated_s"),
     )
 
 

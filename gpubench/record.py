@@ -161,12 +161,19 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class Modelled:
-    """What the cost model expects of the case on this device."""
+    """What the cost model expects of the case on this device.
+
+    Attributes:
+        predicted_s, low_s, high_s: from datasheet facts, with the 80 % band.
+        bound: ``compute``, ``memory`` or ``launch``.
+        calibrated_s: corrected by what `gpubench calibrate` measured on this very device.
+    """
 
     predicted_s: float | None = None
     low_s: float | None = None
     high_s: float | None = None
     bound: str | None = None
+    calibrated_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -62,6 +62,14 @@ records = sa.Table(
     sa.Column("median_s", sa.Float),
     sa.Column("body", sa.Text, nullable=False),
     sa.Index("records_by_case", "case_key", "run_id"),
+)
+
+
+calibrations = sa.Table(
+    "calibrations",
+    metadata,
+    sa.Column("device", sa.String(200), primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
 )
 
 
@@ -240,7 +248,20 @@ class Store:
             connection.execute(records.delete().where(records.c.run_id == run_id))
             connection.execute(runs.delete().where(runs.c.id == run_id))
 
+    def put_calibration(self, device: str, body: Mapping[str, Any]) -> None:
+        """Keep the calibration of a device; an older one is replaced."""
+        with self._translated(), self._engine.begin() as connection:
+            connection.execute(calibrations.delete().where(calibrations.c.device == device))
+            connection.execute(calibrations.insert().values(device=device, body=dumps(body)))
+
     # ---- reading
+
+    def calibration(self, device: str) -> dict[str, Any] | None:
+        """The calibration of a device as it was put; None where there is none."""
+        query = sa.select(calibrations.c.body).where(calibrations.c.device == device)
+        with self._translated(), self._engine.connect() as connection:
+            body = connection.execute(query).scalar()
+        return None if body is None else dict(json.loads(body))
 
     def runs(self, suite: str | None = None) -> list[Run]:
         """Every run, newest first."""

@@ -96,7 +96,9 @@ outcomes = (
 records = st.builds(
     Record, case=cases, device=st.builds(DeviceRef, text, text, maybe_text), outcome=outcomes,
     started_at=maybe_text, peaks=st.builds(Peaks, maybe_number, maybe_number, maybe_text),
-    model=st.builds(Modelled, maybe_number, maybe_number, maybe_number, maybe_text),
+    model=st.builds(
+        Modelled, maybe_number, maybe_number, maybe_number, maybe_text, maybe_number
+    ),
     energy=st.builds(Energy, maybe_number, maybe_text, maybe_text),
 )  # fmt: skip
 runs = st.builds(

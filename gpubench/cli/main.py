@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "results": ("gpubench.cli.results:results", "The store: list, show, export, import, remove."),
     "doctor": ("gpubench.cli.doctor:doctor", "What this machine can measure, what would spoil it."),
     "gpus": ("gpubench.cli.gpus:gpus", "The catalogue of GPUs: datasheet facts and peaks."),
+    "calibrate": ("gpubench.cli.calibrate:calibrate", "Measure what this device really does."),
     "predict": ("gpubench.cli.predict:predict", "Predicted times, no hardware needed."),
 }
 """Command -> (module:attribute, short help)."""

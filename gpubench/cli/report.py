@@ -15,7 +15,7 @@ FORMATS = ("html", "markdown", "csv", "json", "parquet")
 @click.command()
 @click.argument("names", nargs=-1, metavar="[RUN]...")
 @click.option("-o", "--output", "path", type=click.Path(path_type=Path),
-              help="File, or `-`: stdout. [default: reports/SUITE-RUN.html; text: stdout]")  # fmt: skip
+              help="File, or `-` for stdout. [default: reports/...; text: stdout]")  # fmt: skip
 @click.option("--format", "fmt", type=click.Choice(FORMATS), default=None,
               help="[default: by the suffix of -o, else html]")  # fmt: skip
 @click.option("--suite", metavar="NAME", help="Only runs of this suite.")

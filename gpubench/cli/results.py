@@ -50,8 +50,8 @@ def list_(store: str | None, suite: str | None, fmt: str) -> None:
         of = counts.get(r.id, {})
         device = r.environment.get("gpu.name") or r.environment.get("cpu.model") or "–"
         table.add_row(
-            r.id, Text(r.label or "–"), Text(r.suite), r.started_at[:19], r.status, Text(str(device)),
-            *(str(of.get(s, 0)) for s in ("measured", "skipped", "failed")),
+            r.id, Text(r.label or "–"), Text(r.suite), r.started_at[:19], r.status,
+            Text(str(device)), *(str(of.get(s, 0)) for s in ("measured", "skipped", "failed")),
         )  # fmt: skip
     console().print(table)
 

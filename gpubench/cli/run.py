@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,7 +13,12 @@ from gpubench.cli.options import console, filter_option, store_option
 from gpubench.errors import GateFailed, InputError, PartialFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gpubench.api import RunRequest, RunResult
+    from gpubench.cli.progress import Progress
+
+T = TypeVar("T")
 
 
 @click.command()
@@ -40,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--lock-clocks", is_flag=True, help="Lock the SM clock to its base (needs root).")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of order and inputs. [random]")
 @click.option("--fail-on", "gates", multiple=True, metavar="FLAG",
-              help="Exit 1 if a case has this flag (noisy, throttled, ...). Repeatable.")  # fmt: skip
+              help="Exit 1 if a case has this flag (noisy, ...). Repeatable.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print the report's path only.")
 @click.option("-v", "--verbose", is_flag=True, help="More about every case.")
 def run(suites: tuple[str, ...], **options: Any) -> None:
@@ -119,8 +124,19 @@ def show_plans(request: RunRequest, resume: str | None) -> None:
 
 
 def execute(request: RunRequest, options: dict[str, Any]) -> list[RunResult]:
-    """Run or resume, with progress on stderr; SIGTERM ends it as Ctrl-C does."""
+    """Run or resume, with progress on stderr."""
     from gpubench import api
+
+    def go(listener: Progress) -> list[RunResult]:
+        if options["resume"]:
+            return [api.resume(options["resume"], request, listener)]
+        return api.run(request, listener)
+
+    return execute_listening(go, options["quiet"], options["verbose"])
+
+
+def execute_listening(job: Callable[[Progress], T], quiet: bool, verbose: bool = False) -> T:
+    """Do a job that reports progress on stderr; SIGTERM ends it as Ctrl-C does."""
     from gpubench.cli.progress import Progress
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
@@ -128,10 +144,8 @@ def execute(request: RunRequest, options: dict[str, Any]) -> list[RunResult]:
 
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
-        with Progress(console(stderr=True), options["quiet"], options["verbose"]) as listener:
-            if options["resume"]:
-                return [api.resume(options["resume"], request, listener)]
-            return api.run(request, listener)
+        with Progress(console(stderr=True), quiet, verbose) as listener:
+            return job(listener)
     finally:
         signal.signal(signal.SIGTERM, previous)
 

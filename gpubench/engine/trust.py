@@ -10,12 +10,15 @@ from gpubench.stats import drift, summarize
 from gpubench.stopping import DRIFT_FACTOR
 
 FLAGS = (
-    "wrong_result", "throttled", "power_capped", "launch_bound", "below_floor", "few_samples",
-    "drifting", "noisy", "budget", "above_peak", "hot_cache", "tensor_cores_not_used", "quick",
+    "wrong_result", "throttled", "contended", "power_capped", "launch_bound", "below_floor",
+    "few_samples", "drifting", "noisy", "budget", "above_peak", "hot_cache",
+    "tensor_cores_not_used", "quick",
 )  # fmt: skip
 """Every flag, the gravest first."""
 NOISY_FACTOR = 2.0
 """A case is noisy when its interval is this many times wider than asked for."""
+FOREIGN_CPUS = 0.15
+"""CPUs in use by others above which CPU times are contended; the parent needs less."""
 PEAK_TOLERANCE = 1.02
 """Measured rates above peak by more than this point to a wrong peak, clock or count."""
 
@@ -32,6 +35,7 @@ def flags_of(
     tests = {
         "wrong_result": m.accuracy is not None and not m.accuracy.ok,
         "throttled": bool(m.samples.spoiled),
+        "contended": contended(m),
         "power_capped": len(capped) * 2 > len(m.readings) > 0,
         "launch_bound": s.host_enqueue_s is not None and s.host_enqueue_s >= s.median_s,
         "below_floor": m.floor_s is not None and s.median_s < 2 * m.floor_s,
@@ -48,6 +52,12 @@ def flags_of(
         "quick": quick,
     }
     return tuple(name for name in FLAGS if tests[name])
+
+
+def contended(m: Measurement) -> bool:
+    """Whether others used the CPUs: a mean of more than ``FOREIGN_CPUS`` over the readings."""
+    used = [r.values["foreign_cpus"] for r in m.readings if "foreign_cpus" in r.values]
+    return bool(used) and sum(used) / len(used) > FOREIGN_CPUS
 
 
 def drifts(m: Measurement, target_rel_ci: float) -> bool:

@@ -133,9 +133,11 @@ def with_work(case: Case) -> Case:
 
 
 def open_probe(device: DeviceInfo) -> tuple[Probe | None, Mapping[str, Fact]]:
-    """NVML for a CUDA device; without it, no probe and the reason as a fact."""
+    """NVML for a CUDA device (without it, the reason as a fact); /proc/stat for a CPU."""
     if device.type != "cuda":
-        return None, {}
+        from gpubench.telemetry.host import HostProbe
+
+        return HostProbe(), {}
     from gpubench.telemetry.nvml import Nvml, NvmlUnavailable
 
     try:

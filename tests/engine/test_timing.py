@@ -217,6 +217,7 @@ def test_the_budget_ends_a_noisy_case_and_the_flags_say_so() -> None:
         ("below_floor", measurement(floor_s=0.9e-3), CPU, Peaks()),
         ("above_peak", measurement(), CPU, Peaks(flops_per_s=1e6)),
         ("hot_cache", measurement(), A100, Peaks()),
+        ("contended", measurement(readings=(Reading(0, {"foreign_cpus": 0.4}),)), CPU, Peaks()),
         ("power_capped", measurement(readings=(Reading(0, {}, ("sw_power_cap",)),)), A100, Peaks()),
     ],
 )  # fmt: skip

@@ -60,7 +60,9 @@ class Visit:
 
     def __init__(self, browser, path, anchor="", width=1280, scheme="light"):
         self.context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            reduced_motion="reduce",
         )
         self.page = self.context.new_page()
         self.troubles = []

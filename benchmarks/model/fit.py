@@ -70,6 +70,15 @@ def prepare(name: str, table: pd.DataFrame) -> Prepared:
     return Prepared(table, hw.take(table.gpu.map(index).to_numpy()), kind.workload, params)
 
 
+def throttled(name: str, table: pd.DataFrame) -> pd.Series:
+    """Rows that no model of sizes can meet, left out of fits but not of scores.
+
+    The first run of ``linear`` on the P4 (a passive 75 W card) took two to four times as long
+    as its second run did for like shapes.
+    """
+    return (table.gpu == "p4") & (table.split == "train") & (name == "linear")
+
+
 def weights(name: str, table: pd.DataFrame) -> np.ndarray:
     w = np.where(table.time_s < measured.CLASSES[name].floor_s, 0.3, 1.0)
     light = table.gpu.map({k: (find(k).tdp_w or 999) <= 75 for k in table.gpu.unique()})
@@ -89,7 +98,7 @@ def fit_stage(
     parts = []
     for name in classes:
         table = measured.load(name)
-        table = table[table.gpu != leave_out]
+        table = table[(table.gpu != leave_out) & ~throttled(name, table)]
         if len(table):
             table = measured.sample(table, per_gpu, measured.CLASSES[name].floor_s)
             parts.append((prepare(name, table), weights(name, table)))
@@ -115,6 +124,7 @@ def search(
         put(values, launch, np.zeros(len(launch)))
     low = np.array([meta[g][n]["low"] for g, n in free])
     high = np.array([meta[g][n]["high"] for g, n in free])
+
     def residuals(z: np.ndarray) -> np.ndarray:
         put(values, free, low + z[: len(free)] * (high - low))
         out = []

@@ -174,7 +174,9 @@ def dram_traffic(
     )
     partial = partial + np.where(s.bias > 0, 0, ragged_n * out * 8 / tx)
     full = a * grid_x + b * grid_y
-    by_wave, wave_set = _wave_reads(hw, s, grid_x, grid_y)
+    by_wave, wave_reads = _wave_reads(hw, s, grid_x, grid_y)
+    # Blocks of a wave walk along k a little apart: what L2 must hold is that window.
+    wave_set = wave_reads * np.minimum(1.0, g["drift_k"] / s.k)
     in_flight = np.minimum(s.batch, np.maximum(1.0, hw.sm / (grid_x * grid_y)))
     cache = hw.l2_near * g["l2_share"]
     across = np.maximum(by_wave - (a + b), 0.0) * step(e * (a + b) * in_flight / cache, 2.0)

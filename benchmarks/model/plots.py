@@ -51,10 +51,11 @@ def parity_panel(r: pd.DataFrame, name: str, x0: int, y0: int) -> str:
     for j, (gpu, g) in enumerate(r.groupby("gpu")):
         some = g.sample(min(POINTS, len(g)), random_state=0)
         colour = COLOURS[j % len(COLOURS)]
-        dots = "".join(
-            f'<circle cx="{x0 + at(np.log10(m)):.1f}" cy="{y0 + SIDE - at(np.log10(p)):.1f}" r="1.6"/>'
+        places = [
+            (x0 + at(np.log10(m)), y0 + SIDE - at(np.log10(p)))
             for m, p in zip(some.time_s, some.predicted_s, strict=True)
-        )
+        ]
+        dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>' for x, y in places)
         out.append(f'<g fill="{colour}" fill-opacity="0.55">{dots}</g>')
         out.append(f'<text x="{x0 + 2 + (j % 2) * 105}" y="{y0 + SIDE + 30 + 12 * (j // 2)}" '
                    f'class="key" fill="{colour}">{gpu}</text>')  # fmt: skip
@@ -89,7 +90,8 @@ def page(width: int, height: int, body: list[str], title: str) -> str:
     style = ("text{font-family:sans-serif}.title{font-size:13px;font-weight:bold}"
              ".tick,.key{font-size:10px}.mid{text-anchor:middle}.end{text-anchor:end}"
              ".frame{fill:none;stroke:#888}.equal{stroke:#444;stroke-dasharray:4 3}"
-             ".grid{stroke:#ddd}.bar{stroke:#0072b2;stroke-width:3;stroke-opacity:.45}")  # fmt: skip
+             ".grid{stroke:#ddd}"
+             ".bar{stroke:#0072b2;stroke-width:3;stroke-opacity:.45}")  # fmt: skip
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
             f'role="img"><title>{title}</title><style>{style}</style>'
             f'<rect width="{width}" height="{height}" fill="#fff"/>' + "\n".join(body)

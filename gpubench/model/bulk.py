@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gpubench.catalogue import GpuSpec, find
 from gpubench.errors import InputError, UnknownName, nearest
@@ -16,6 +16,10 @@ from gpubench.model.prediction import Predicted, predict_columns
 REQUIRED: Final = ("case_id", "gpu", "workload", "precision")
 OUTPUT: Final = ("case_id", "gpu", "predicted_s", "low_s", "high_s", "bound", "compute_s",
                  "memory_s", "launch_s", "energy_j")  # fmt: skip
+MODEL: Final = "model"
+MODEL_PARAMETERS: Final = ("model", "mode", "batch", "seq_len", "attention", "adapter",
+                           "optimizer", "head")  # fmt: skip
+"""Workload of whole models and its parameters; see ``gpubench.model.step``."""
 _FLOATS: Final = ("predicted_s", "low_s", "high_s", "compute_s", "memory_s", "launch_s", "energy_j")
 
 
@@ -78,12 +82,15 @@ def predict_cases(cases: Cases, change: Callable[[GpuSpec], GpuSpec] = lambda g:
         else:
             gpus.append(got)
     workloads = [w.strip() for w in cases.columns["workload"]]
+    whole = [i for i, w in enumerate(workloads) if w == MODEL and i not in errors]
+    errors |= dict.fromkeys(whole, "")
     for i, workload in enumerate(workloads):
-        if workload not in PARAMETERS:
-            errors.setdefault(i, _unknown_workload(workload))
+        if workload not in PARAMETERS and i not in errors:
+            errors[i] = str(UnknownName("workload", workload, [*PARAMETERS, MODEL]))
     precisions = [p.strip().lower() for p in cases.columns["precision"]]
     params = {n: v for n, v in cases.columns.items() if n not in REQUIRED}
-    return predict_columns(gpus, workloads, precisions, params, errors)
+    got = predict_columns(gpus, workloads, precisions, params, errors)
+    return _with_models(got, whole, gpus, precisions, params) if whole else got
 
 
 def lines(cases: Cases, got: Predicted, cost: list[float | None] | None = None) -> Iterator[str]:
@@ -120,10 +127,33 @@ def _gpu(name: str, change: Callable[[GpuSpec], GpuSpec]) -> GpuSpec | str:
         return str(error)
 
 
-def _unknown_workload(name: str) -> str:
-    if name == "model":
-        return "workload 'model' is predicted by tracing; use predict SUITE --gpu NAME"
-    return str(UnknownName("workload", name, PARAMETERS))
+def _with_models(
+    got: Predicted,
+    rows: list[int],
+    gpus: list[GpuSpec | None],
+    precisions: list[str],
+    params: Mapping[str, Sequence[Any]],
+) -> Predicted:
+    """Fill in the rows of whole models, which are traced (this imports torch)."""
+    from gpubench.model.step import StepSpec, predict_step
+
+    errors = dict(got.errors)
+    for i in rows:
+        gpu = gpus[i]
+        own = {n: params[n][i] for n in MODEL_PARAMETERS if n in params}
+        try:
+            assert gpu is not None
+            p = predict_step(gpu, StepSpec.from_params(own, precisions[i])).prediction
+        except InputError as error:
+            errors[i] = str(error)
+            continue
+        for name in _FLOATS:
+            value = getattr(p, name)
+            getattr(got, name)[i] = float("nan") if value is None else value
+        got.bound[i] = p.bound or ""
+        got.on_tensor_cores[i] = p.on_tensor_cores
+        del errors[i]
+    return replace(got, errors=errors)
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -137,7 +167,8 @@ def _check_header(header: list[str], path: Path) -> None:
                 expected=f"a header with {', '.join(REQUIRED)} and the workload's parameters",
                 nearest=nearest(name, [h for h in header if h and h not in REQUIRED]),
             )  # fmt: skip
-    known = {p for names in PARAMETERS.values() for p in names} | set(REQUIRED)
+    known = {p for names in PARAMETERS.values() for p in names}
+    known |= {*REQUIRED, *MODEL_PARAMETERS}
     for name in header:
         close = nearest(name, known)
         if name not in known and close is not None and close not in header and name:

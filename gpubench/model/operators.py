@@ -54,6 +54,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "attention": ("batch", "heads", "seq_len", "head_dim", "causal", "backend"),
     "rnn": ("cell", "batch", "seq_len", "hidden", "skip_input"),
     "collective": ("op", "bytes", "world_size"),
+    "model": ("model", "mode", "batch", "seq_len", "attention", "adapter", "optimizer", "head"),
 }  # fmt: skip
 """Parameters of each workload that the model reads; ``precision`` is one of all."""
 

@@ -94,6 +94,8 @@ def predict(
             missing or impossible; the message says what was expected.
     """
     _known(workload, precision)
+    if workload == "model":
+        return _step(gpu, precision, params)
     hw = columns([(gpu, _stored(workload, precision))])
     rows = Rows({k: [v] for k, v in _lowered(params).items()}, 1)
     c = constants() if c is None else c
@@ -137,6 +139,9 @@ def predict_columns(
     bounds = np.full(count, "", dtype=object)
     tensor = np.zeros(count, dtype=np.bool_)
     c = constants() if c is None else c
+    # Whole steps are traced one by one; the vectorised part passes them over.
+    steps = [i for i, w in enumerate(workloads) if w == "model" and i not in found]
+    found.update(dict.fromkeys(steps, ""))
     table, index = _hardware(gpus, workloads, precisions, found)
     kinds: dict[str, list[int]] = {}
     for i, w in enumerate(workloads):
@@ -157,11 +162,31 @@ def predict_columns(
             tensor[at[mask]] = on_tensor
         for i, problem in rows.errors.items():
             found[members[i]] = problem
+    for i in steps:
+        given = {k: v[i] for k, v in params.items() if k in PARAMETERS["model"]}
+        try:
+            step = _step(gpus[i], precisions[i], given)
+        except InputError as error:
+            found[i] = str(error)
+            continue
+        del found[i]
+        for name in _FLOATS:
+            value = getattr(step, name)
+            out[name][i] = np.nan if value is None else value
+        bounds[i], tensor[i] = step.bound or "", step.on_tensor_cores
     for i in found:
         bounds[i] = ""
         for name in _FLOATS:
             out[name][i] = np.nan
     return Predicted(**out, bound=bounds, on_tensor_cores=tensor, errors=found)
+
+
+def _step(gpu: GpuSpec | None, precision: str, params: Mapping[str, object]) -> Prediction:
+    """A whole step of a model; this alone may import torch."""
+    from gpubench.model.step import StepSpec, predict_step
+
+    assert gpu is not None
+    return predict_step(gpu, StepSpec.from_params(params, precision)).prediction
 
 
 def _values(

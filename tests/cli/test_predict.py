@@ -159,3 +159,20 @@ def test_operators_need_no_torch(cases: Path) -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_whole_models_among_operators(
+    cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "models.csv"
+    path.write_text(
+        "case_id,gpu,workload,precision,model,mode,batch,m,n,k\n"
+        "a,a100,gemm,fp32,,,,256,256,256\nb,a100,model,fp32,resnet50,inference,8,,,\n"
+        "c,a100,model,fp32,resnet5,inference,8,,,\n"
+    )
+    assert invoke(["predict", "--cases", str(path)]) == 3
+    rows = rows_of(capsys.readouterr().out)
+    assert float(rows[1]["predicted_s"]) > 10 * float(rows[0]["predicted_s"])
+    assert "did you mean 'resnet50'" in rows[2]["error"]
+    assert invoke(["predict", "--cases", str(path), "--explain"]) == 3
+    assert "calls" in capsys.readouterr().out

@@ -140,8 +140,8 @@ def _transformer(config: Any, batch: int, seq_len: int, head: str, attention: st
 
     if head not in _HEAD_CLASSES:
         raise InputError(f"head {head!r} is not for text", key="head")
-    if getattr(config, "pad_token_id", None) is None:
-        config.pad_token_id = 0
+    if head == "sequence-classification" and getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = 0  # such heads look for the last token that is no padding
     limit = getattr(config, "max_position_embeddings", None) or seq_len
     if seq_len > limit:
         raise InputError(
@@ -281,12 +281,14 @@ def _vae() -> torch.nn.Module:
 
 
 def _vae_loss(outputs: Any) -> torch.Tensor:
+    import torch
     import torch.nn.functional as F  # noqa: N812
 
     x, out, mean, log_variance = outputs
     reconstruction = F.binary_cross_entropy(out.float(), x, reduction="sum")
     divergence = -0.5 * (1 + log_variance - mean.pow(2) - log_variance.exp()).sum()
-    return reconstruction + divergence
+    total: torch.Tensor = reconstruction + divergence
+    return total
 
 
 def _lstm(batch: int, steps: int, hidden: int = 650, tokens: int = 10_000) -> Network:

@@ -248,8 +248,8 @@ def _conv(
     stride: Any, padding: Any, direction: str,
 ) -> None:  # fmt: skip
     """A square 2-d convolution; anything else by the product it amounts to."""
-    square = image.dim() == 4 and image.shape[2] == image.shape[3] and weight.shape[2] == weight.shape[3]  # fmt: skip
-    if square:
+    square = image.dim() == 4 and image.shape[2] == image.shape[3]
+    if square and weight.shape[2] == weight.shape[3]:
         r.add(
             name, "conv2d", r.precision(image), batch=image.shape[0], c_in=image.shape[1],
             c_out=weight.shape[0], size=image.shape[2], kernel_size=weight.shape[2],
@@ -280,17 +280,22 @@ _HANDLERS: Final[Mapping[str, Callable[[Recorder, tuple[Any, ...], Any], None]]]
 @contextmanager
 def recording(recorder: Recorder) -> Iterator[None]:
     """Record every operator dispatched within, forward and backward."""
+    import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Record(TorchDispatchMode):
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
+            if func is torch.ops.aten._local_scalar_dense.default:
+                # Nobody knows the value. Checks of inputs ("is anything padded?") are
+                # answered with the usual case: all is well.
+                return {torch.bool: True}.get(args[0].dtype, 0)
             out = func(*args, **(kwargs or {}))
             recorder.record(func, args, kwargs or {}, out)
             return out
 
-    with Record():
+    with Record():  # type: ignore[no-untyped-call]
         yield
 
 
@@ -390,4 +395,4 @@ def _attention(
             note("attention_backward", ATTENTION_BACKWARD)
             return tuple(torch.empty_like(t) for t in ctx.shapes)
 
-    return Fused.apply(query, key, value)
+    return Fused.apply(query, key, value)  # type: ignore[no-untyped-call]

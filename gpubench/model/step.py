@@ -1,0 +1,279 @@
+"""A whole step of a model: the sum of its operators, each by its own model.
+
+    t(step) = sum over operators of weight * t(operator)
+
+The sum is the article's C_GPU = sum f_i C_GPU,i with operators for neurons. Two things act
+on the sum and not on single operators: the power limit, which holds on average over a
+window longer than any kernel, so that memory-bound kernels lend headroom to products; and
+the host, which cannot enqueue faster than it can (not modelled: see the launch terms).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+
+from gpubench.catalogue import GpuSpec
+from gpubench.errors import InputError, UnknownName
+from gpubench.model.networks import build
+from gpubench.model.prediction import Prediction, predict_columns
+from gpubench.model.terms import Constants
+from gpubench.model.trace import Operation, Recorder, as_on_a_gpu, recording
+
+MODES: Final = ("inference", "training")
+ADAPTERS: Final = ("none", "lora")
+OPTIMIZERS: Final = ("none", "sgd", "adamw")
+PARAMETERS: Final = {
+    "model": "a built-in name or the path of a Hugging Face config.json",
+    "mode": "inference or training",
+    "batch": "samples a step",
+    "seq_len": "tokens a sample",
+    "attention": "eager or sdpa",
+    "adapter": "none or lora",
+    "optimizer": "none, sgd or adamw",
+    "head": "what is on top of the model",
+}
+LOW, HIGH = 0.85, 1.22
+"""Ends of a step's band / prediction: see docs/model.md for the residuals behind them."""
+LORA_RANK: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """What to trace; hashable, so that a trace serves every GPU."""
+
+    model: str
+    mode: str = "inference"
+    batch: int = 1
+    seq_len: int | None = None
+    attention: str = "sdpa"
+    adapter: str = "none"
+    optimizer: str = "none"
+    head: str | None = None
+    precision: str = "fp32"
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any], precision: str) -> StepSpec:
+        """From the parameters of workload ``model``; empty ones have their defaults.
+
+        Raises:
+            InputError: a name or number that does not fit, with near misses.
+        """
+        given = {k: v for k, v in params.items() if v not in (None, "")}
+        for name in given:
+            if name not in PARAMETERS:
+                raise UnknownName("parameter of model", name, PARAMETERS).at(key=name)
+        if "model" not in given:
+            raise InputError("'model' is missing", key="model", expected=PARAMETERS["model"])
+        for name, known in (("mode", MODES), ("adapter", ADAPTERS), ("optimizer", OPTIMIZERS)):
+            if name in given and given[name] not in known:
+                raise UnknownName(name, str(given[name]), known).at(key=name)
+        if precision not in ("fp32", "tf32", "fp16", "bf16"):
+            raise InputError(
+                f"steps are not modelled in {precision}", expected="fp32, tf32, fp16 or bf16"
+            )
+        numbers = {}
+        for name in ("batch", "seq_len"):
+            if name in given:
+                numbers[name] = _count(name, given[name])
+        texts = {k: str(v) for k, v in given.items() if k not in numbers}
+        return cls(**texts, **numbers, precision=precision)  # type: ignore[arg-type]
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if number < 1 or number != int(number):
+        raise InputError(f"{value!r} found", key=name, expected="a positive integer")
+    return int(number)
+
+
+@lru_cache(maxsize=64)
+def trace(spec: StepSpec) -> tuple[Operation, ...]:
+    """Operations of the second step: gradients are there already and are added to.
+
+    Raises:
+        InputError: unknown model, missing extra, a model that cannot be traced.
+    """
+    import torch
+
+    network = build(
+        spec.model, batch=spec.batch, seq_len=spec.seq_len, head=spec.head,
+        attention=spec.attention,
+    )  # fmt: skip
+    module, training = network.module, spec.mode == "training"
+    module.train(training)
+    if spec.adapter == "lora":
+        module = _with_lora(module)
+    half = spec.precision if spec.precision in ("fp16", "bf16") else None
+    if half and not training:
+        # Inference in half precision stores the weights so; training keeps FP32 masters.
+        module.to({"fp16": torch.float16, "bf16": torch.bfloat16}[half])
+        half = None
+    recorder = Recorder(tf32=spec.precision == "tf32")
+    inputs = dict(network.inputs)
+    if not training:
+        first = next(module.parameters())
+        inputs = {k: v.to(first.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+    try:
+        with recording(recorder), as_on_a_gpu(recorder, half if training else None):
+            with torch.set_grad_enabled(training):
+                outputs = module(**inputs)
+            if training:
+                loss = network.loss(outputs)
+                recorder.phase = "backward"
+                loss.backward()
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise InputError(
+            f"{spec.model!r} cannot be traced: {type(error).__name__}: {first_line}", key="model"
+        ) from error
+    if training:
+        _after_backward(recorder, module, spec.optimizer)
+    return tuple(recorder.operations)
+
+
+def _with_lora(module: Any) -> Any:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise InputError(
+            "peft is not installed", expected="pip install 'gpubench[models]'"
+        ) from error
+    names = {n.rsplit(".", 1)[-1] for n, _ in module.named_modules()}
+    usual = [n for n in ("query", "value", "q_proj", "v_proj", "c_attn") if n in names]
+    if not usual:
+        raise InputError("lora knows no layers of this model", key="adapter")
+    config = LoraConfig(r=LORA_RANK, target_modules=usual, fan_in_fan_out="c_attn" in usual)
+    return get_peft_model(module, config)
+
+
+def _after_backward(recorder: Recorder, module: Any, optimizer: str) -> None:
+    """Gradient accumulation (read two, write one) and the optimizer's pass."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    count = sum(p.numel() for p in trained)
+    recorder.move("accumulate gradients", 12.0 * count)
+    recorder.phase = "optimizer"
+    # SGD reads weight and gradient and writes the weight; AdamW two moments besides.
+    recorder.move(optimizer, {"none": 0.0, "sgd": 12.0, "adamw": 28.0}[optimizer] * count)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a class of operators takes of a step."""
+
+    phase: str
+    name: str
+    count: float
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A predicted step.
+
+    Attributes:
+        prediction: the sum, with its band.
+        shares: time by phase and operator, the longest first.
+    """
+
+    prediction: Prediction
+    shares: tuple[Share, ...]
+
+
+def predict_step(gpu: GpuSpec, spec: StepSpec, c: Constants | None = None) -> Step:
+    """Predict a step on a GPU.
+
+    Raises:
+        InputError: the GPU lacks the precision, or the model cannot be traced.
+    """
+    if not gpu.supports(spec.precision):
+        raise InputError(gpu.why_not(spec.precision))
+    return sum_up(gpu, trace(spec), c)
+
+
+def sum_up(gpu: GpuSpec, operations: Sequence[Operation], c: Constants | None = None) -> Step:
+    """The sum of operators on a GPU, under a power limit that holds on average."""
+    unique = Counter(
+        (o.workload, o.precision, o.params, o.phase, o.name, o.weight) for o in operations
+    )
+    keys = list(unique)
+    counts = np.array([unique[k] * k[5] for k in keys])
+    columns = _evaluate(gpu, keys, c)
+    energy = float(np.nansum(columns["energy_j"] * counts))
+    total = float((columns["predicted_s"] * counts).sum())
+    if gpu.tdp_w and energy / total < gpu.tdp_w:
+        columns, total, energy = _with_headroom(gpu, keys, counts, columns, total, energy, c)
+    times = columns["predicted_s"] * counts
+    by_name: dict[tuple[str, str], list[float]] = {}
+    for key, count, time_s in zip(keys, counts, times, strict=True):
+        entry = by_name.setdefault((key[3], key[4]), [0.0, 0.0])
+        entry[0] += float(count)
+        entry[1] += float(time_s)
+    shares = [Share(phase, name, n, t) for (phase, name), (n, t) in by_name.items()]
+    shares.sort(key=lambda s: -s.time_s)
+    return Step(_total(columns, counts, total, energy), tuple(shares))
+
+
+def _evaluate(gpu: GpuSpec, keys: Sequence[Any], c: Constants | None) -> dict[str, Any]:
+    """Predictions of distinct operators, vectorised."""
+    params: dict[str, list[Any]] = {}
+    for i, key in enumerate(keys):
+        for name, value in key[2]:
+            params.setdefault(name, [""] * len(keys))[i] = value
+    found = predict_columns(
+        [gpu] * len(keys), [k[0] for k in keys], [k[1] for k in keys], params, c=c
+    )
+    if found.errors:
+        row, problem = next(iter(found.errors.items()))
+        raise InputError(f"{keys[row][4]}: {problem}")
+    names = ("predicted_s", "compute_s", "memory_s", "launch_s", "energy_j", "on_tensor_cores")
+    return {n: getattr(found, n) for n in names}
+
+
+def _with_headroom(
+    gpu: GpuSpec, keys: Sequence[Any], counts: Any, columns: dict[str, Any], total: float,
+    energy: float, c: Constants | None,
+) -> tuple[dict[str, Any], float, float]:  # fmt: skip
+    """Raise the limit that single kernels see until the average meets the real one.
+
+    The board's limit acts on power averaged over a window much longer than a kernel, so a
+    product may draw more while what surrounds it draws less. Bisection over the limit.
+    """
+    assert gpu.tdp_w is not None
+    low, high = 1.0, 2.5
+    for _ in range(12):
+        middle = (low + high) / 2
+        tried = _evaluate(replace(gpu, tdp_w=gpu.tdp_w * middle), keys, c)
+        time_s = float((tried["predicted_s"] * counts).sum())
+        joules = float(np.nansum(tried["energy_j"] * counts))
+        if joules / time_s > gpu.tdp_w:
+            high = middle
+        else:
+            low, columns, total, energy = middle, tried, time_s, joules
+            if high - low < 0.02:
+                break
+    return columns, total, energy
+
+
+def _total(columns: dict[str, Any], counts: Any, total: float, energy: float) -> Prediction:
+    sums = {n: float((columns[n] * counts).sum()) for n in ("compute_s", "memory_s", "launch_s")}
+    bound = max(sums, key=lambda n: sums[n]).removesuffix("_s")
+    return Prediction(
+        predicted_s=total,
+        low_s=LOW * total,
+        high_s=HIGH * total,
+        bound=bound,
+        compute_s=sums["compute_s"],
+        memory_s=sums["memory_s"],
+        launch_s=sums["launch_s"],
+        energy_j=energy if energy > 0 else None,
+        on_tensor_cores=bool(columns["on_tensor_cores"].any()),
+    )

@@ -269,7 +269,7 @@ def model_derivation(gpu: GpuSpec, row: dict[str, Any]) -> list[Any]:
     from gpubench.model.explain import Line
     from gpubench.model.step import StepSpec, predict_step
 
-    own = {n: row[n] for n in MODEL_PARAMETERS if n in row}
+    own: dict[str, Any] = {n: row[n] for n in MODEL_PARAMETERS if n in row}
     step = predict_step(gpu, StepSpec.from_params(own, row["precision"].strip().lower()))
     lines = [Line("gpu", gpu.key, "", gpu.source)]
     lines += [Line(f"{s.phase} {s.name}", s.time_s, "s", f"{s.count:g} calls") for s in step.shares]

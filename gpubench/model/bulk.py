@@ -89,8 +89,8 @@ def predict_cases(cases: Cases, change: Callable[[GpuSpec], GpuSpec] = lambda g:
             errors[i] = str(UnknownName("workload", workload, [*PARAMETERS, MODEL]))
     precisions = [p.strip().lower() for p in cases.columns["precision"]]
     params = {n: v for n, v in cases.columns.items() if n not in REQUIRED}
-    got = predict_columns(gpus, workloads, precisions, params, errors)
-    return _with_models(got, whole, gpus, precisions, params) if whole else got
+    found = predict_columns(gpus, workloads, precisions, params, errors)
+    return _with_models(found, whole, gpus, precisions, params) if whole else found
 
 
 def lines(cases: Cases, got: Predicted, cost: list[float | None] | None = None) -> Iterator[str]:

@@ -249,13 +249,13 @@ def derivation(table: Cases, i: int, change: Callable[[GpuSpec], GpuSpec]) -> li
     """The lines of one case."""
     from gpubench.catalogue import find
     from gpubench.model import predict as predict_one
-    from gpubench.model.bulk import MODEL, REQUIRED
+    from gpubench.model.bulk import REQUIRED
     from gpubench.model.explain import explain
     from gpubench.model.operators import PARAMETERS
 
     row = {name: values[i] for name, values in table.columns.items()}
     gpu, workload = change(find(row["gpu"])), row["workload"].strip()
-    if workload == MODEL:
+    if workload == "model":
         return model_derivation(gpu, row)
     params = {k: v for k, v in row.items() if k not in REQUIRED and k in PARAMETERS[workload]}
     precision = row["precision"].strip().lower()
@@ -265,11 +265,11 @@ def derivation(table: Cases, i: int, change: Callable[[GpuSpec], GpuSpec]) -> li
 
 def model_derivation(gpu: GpuSpec, row: dict[str, Any]) -> list[Any]:
     """A whole model as the sum of its operators, the longest first."""
-    from gpubench.model.bulk import MODEL_PARAMETERS
     from gpubench.model.explain import Line
+    from gpubench.model.operators import PARAMETERS
     from gpubench.model.step import StepSpec, predict_step
 
-    own: dict[str, Any] = {n: row[n] for n in MODEL_PARAMETERS if n in row}
+    own: dict[str, Any] = {n: row[n] for n in PARAMETERS["model"] if n in row}
     step = predict_step(gpu, StepSpec.from_params(own, row["precision"].strip().lower()))
     lines = [Line("gpu", gpu.key, "", gpu.source)]
     lines += [Line(f"{s.phase} {s.name}", s.time_s, "s", f"{s.count:g} calls") for s in step.shares]

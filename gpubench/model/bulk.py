@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gpubench.catalogue import GpuSpec, find
 from gpubench.errors import InputError, UnknownName, nearest
@@ -16,10 +16,6 @@ from gpubench.model.prediction import Predicted, predict_columns
 REQUIRED: Final = ("case_id", "gpu", "workload", "precision")
 OUTPUT: Final = ("case_id", "gpu", "predicted_s", "low_s", "high_s", "bound", "compute_s",
                  "memory_s", "launch_s", "energy_j")  # fmt: skip
-MODEL: Final = "model"
-MODEL_PARAMETERS: Final = ("model", "mode", "batch", "seq_len", "attention", "adapter",
-                           "optimizer", "head")  # fmt: skip
-"""Workload of whole models and its parameters; see ``gpubench.model.step``."""
 _FLOATS: Final = ("predicted_s", "low_s", "high_s", "compute_s", "memory_s", "launch_s", "energy_j")
 
 
@@ -82,15 +78,12 @@ def predict_cases(cases: Cases, change: Callable[[GpuSpec], GpuSpec] = lambda g:
         else:
             gpus.append(got)
     workloads = [w.strip() for w in cases.columns["workload"]]
-    whole = [i for i, w in enumerate(workloads) if w == MODEL and i not in errors]
-    errors |= dict.fromkeys(whole, "")
     for i, workload in enumerate(workloads):
         if workload not in PARAMETERS and i not in errors:
-            errors[i] = str(UnknownName("workload", workload, [*PARAMETERS, MODEL]))
+            errors[i] = str(UnknownName("workload", workload, PARAMETERS))
     precisions = [p.strip().lower() for p in cases.columns["precision"]]
     params = {n: v for n, v in cases.columns.items() if n not in REQUIRED}
-    found = predict_columns(gpus, workloads, precisions, params, errors)
-    return _with_models(found, whole, gpus, precisions, params) if whole else found
+    return predict_columns(gpus, workloads, precisions, params, errors)
 
 
 def lines(cases: Cases, got: Predicted, cost: list[float | None] | None = None) -> Iterator[str]:
@@ -127,35 +120,6 @@ def _gpu(name: str, change: Callable[[GpuSpec], GpuSpec]) -> GpuSpec | str:
         return str(error)
 
 
-def _with_models(
-    got: Predicted,
-    rows: list[int],
-    gpus: list[GpuSpec | None],
-    precisions: list[str],
-    params: Mapping[str, Sequence[Any]],
-) -> Predicted:
-    """Fill in the rows of whole models, which are traced (this imports torch)."""
-    from gpubench.model.step import StepSpec, predict_step
-
-    errors = dict(got.errors)
-    for i in rows:
-        gpu = gpus[i]
-        own = {n: params[n][i] for n in MODEL_PARAMETERS if n in params}
-        try:
-            assert gpu is not None
-            p = predict_step(gpu, StepSpec.from_params(own, precisions[i])).prediction
-        except InputError as error:
-            errors[i] = str(error)
-            continue
-        for name in _FLOATS:
-            value = getattr(p, name)
-            getattr(got, name)[i] = float("nan") if value is None else value
-        got.bound[i] = p.bound or ""
-        got.on_tensor_cores[i] = p.on_tensor_cores
-        del errors[i]
-    return replace(got, errors=errors)
-
-
 def _check_header(header: list[str], path: Path) -> None:
     for i, name in enumerate(header):
         if name in header[:i]:
@@ -167,8 +131,7 @@ def _check_header(header: list[str], path: Path) -> None:
                 expected=f"a header with {', '.join(REQUIRED)} and the workload's parameters",
                 nearest=nearest(name, [h for h in header if h and h not in REQUIRED]),
             )  # fmt: skip
-    known = {p for names in PARAMETERS.values() for p in names}
-    known |= {*REQUIRED, *MODEL_PARAMETERS}
+    known = {p for names in PARAMETERS.values() for p in names} | set(REQUIRED)
     for name in header:
         close = nearest(name, known)
         if name not in known and close is not None and close not in header and name:

@@ -281,7 +281,6 @@ def _vae() -> torch.nn.Module:
 
 
 def _vae_loss(outputs: Any) -> torch.Tensor:
-    import torch
     import torch.nn.functional as F  # noqa: N812
 
     x, out, mean, log_variance = outputs

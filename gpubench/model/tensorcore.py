@@ -44,10 +44,9 @@ def _tiles(
 ) -> None:
     g = c["gemm_tensor"]
     peak_per_sm = hw.tensor_flops / hw.sm
-    # A skinny product whose wide operand lies along k reads short pieces of many rows.
-    wide_along_k = np.where(s.m < s.n, s.b_along_k, s.a_along_k) > 0
-    skinny = np.minimum(s.m, s.n)
-    reach = 1 - g["strided_loss"] * wide_along_k * 64 / (64 + skinny)
+    # An operand that lies along k is read in short pieces of many rows.
+    e, slow = hw.element_bytes, 1 / (1 - g["strided_loss"]) - 1
+    strided = e * s.batch * s.k * slow * (s.a_along_k * s.m + s.b_along_k * s.n)
     for tx, ty in TILES:
         grid_x, grid_y = ceil_div(s.n, tx), ceil_div(s.m, ty)
         for split in SPLITS:
@@ -59,7 +58,7 @@ def _tiles(
             compute = waves * 2 * tx * ty * (s.k / split) / rate
             dram = dram_traffic(hw, s, g, tx, grid_x, grid_y, split)
             filled = np.minimum(1.0, blocks / (hw.sm * g["blocks_to_fill"]))
-            memory = dram / (stream_bandwidth(hw, c) * reach * filled)
+            memory = (dram + strided) / (stream_bandwidth(hw, c) * filled)
             time_s = combine(g["overlap_p"], compute, memory)
             time_s = time_s + (g["split_s"] if split > 1 else 0.0)
             possible = (split == 1) | (s.k / split >= _MIN_K_PER_SPLIT)

@@ -16,6 +16,7 @@ from gpubench.report import figures
 from gpubench.report.cards import cards
 from gpubench.report.distributions import noise_figure
 from gpubench.report.environment import environment_groups
+from gpubench.report.expectations import model_figures
 from gpubench.report.figures import MAX_FIGURES
 from gpubench.report.roofline import roofline_figure
 from gpubench.report.rows import columns_and_rows, failure_views, skip_groups
@@ -201,6 +202,8 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
         _section(f"{ids.prefix}rooflines", "Roofline",
                  [f for f in [roofline_figure(rows, ids)] if f],
                  "No roofline: fewer than two measured cases have FLOPs and bytes counted."),
+        _section(f"{ids.prefix}models", "Cost model against measurement",
+                 model_figures(rows, ids), _no_model(rows)),
         _section(f"{ids.prefix}errors", "Error against FP64",
                  [f for f in [figures.error_figure(rows, ids)] if f],
                  "No error chart: no result has an error against FP64 to show."),
@@ -208,6 +211,15 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
                  [f for f in [noise_figure(rows, ids)] if f],
                  "No distributions: no sample was kept."),
     )  # fmt: skip
+
+
+def _no_model(rows: Sequence[Result]) -> str:
+    if any(r.provenance == MEASURED_CPU for r in rows):
+        return (
+            "No model chart: a CPU has no datasheet for the cost model. `gpubench calibrate`"
+            " measures one, and later runs show it here."
+        )
+    return "No model chart: the cost model has no word on this device or these workloads."
 
 
 def _section(

@@ -110,6 +110,8 @@ def _derived(result: Result, names: Mapping[str, str]) -> Iterable[Fact]:
         )
         bound = f", {model.bound}-bound" if model.bound else ""
         yield Fact("Predicted by the cost model", f"{scaled(model.predicted_s, 's')}{band}{bound}")
+    if model.calibrated_s is not None:
+        yield Fact("Expected after calibration", scaled(model.calibrated_s, "s"))
 
 
 def interval_text(metric: str, interval: Interval) -> str:

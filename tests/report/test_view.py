@@ -208,3 +208,26 @@ def test_close_sizes_do_not_overlap_on_the_axis():
     assert value_ticks([255.0, 257.0, 511.0])["ticktext"] == ["255", "511"]
     assert value_ticks([256.0, 512.0, 1024.0])["ticktext"] == ["256", "512", "1024"]
     assert value_ticks([7.0])["ticktext"] == ["7"]
+
+
+def test_expectations_are_drawn_against_measurements():
+    from dataclasses import replace
+
+    from gpubench.analysis.results import results
+    from gpubench.record import Modelled
+    from gpubench.report.expectations import model_figures
+    from gpubench.report.traces import Ids
+    from tests import builders
+
+    records = [builders.record(builders.gemm_case(size=n)) for n in (256, 512, 1024)]
+    assert model_figures(results(builders.run(), records), Ids("")) == []
+    known = [
+        replace(r, model=Modelled(predicted_s=2e-3, calibrated_s=1e-3 if i else None))
+        for i, r in enumerate(records)
+    ]
+    found = model_figures(results(builders.run(), known), Ids(""))
+    assert [f.title for f in found] == ["From datasheet facts", "Calibrated on this device"]
+    assert "3 cases" in found[0].sentence
+    # Twice the measured time: the error is 100 %.
+    assert "100 %" in found[0].sentence
+    assert "2 cases" in found[1].sentence

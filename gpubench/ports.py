@@ -67,9 +67,6 @@ class Device(Protocol):
     def timer(self, calls: Sequence[Call], cache: str, estimate_s: float) -> Timer:
         """A timer for calls that take about ``estimate_s``, one per input set."""
 
-    def wake(self) -> None:
-        """Compute for a moment, so that the first case finds clocks and threads awake."""
-
     def estimate(self, call: Call) -> tuple[float, int]:
         """(seconds per call, calls made): warm, for choosing the method."""
 

@@ -23,8 +23,6 @@ TIMER_SHARE: Final = 1e-4
 """Largest share of a sample that reading the clock may take; torch.utils.benchmark's bound."""
 BATCH_S: Final = 0.02
 """Time after which a batch hands its samples over, so that stop rules can look."""
-WAKE_S: Final = 0.5
-"""Time that a fresh worker computes before its first case."""
 MEMORY_SHARE: Final = 0.8
 """Share of the available memory that a case may fill."""
 
@@ -81,14 +79,6 @@ class CpuDevice:
     def release(self) -> None:
         """Drop the flush buffer."""
         self._flush = None
-
-    def wake(self) -> None:
-        """Multiply matrices for ``WAKE_S``: clocks rise, threads start, pages are touched."""
-        a = torch.rand(512, 512, device=self.info.torch_name)
-        until = time.perf_counter() + WAKE_S
-        while time.perf_counter() < until:
-            torch.mm(a, a)
-            self.synchronize()
 
     def estimate(self, call: Call) -> tuple[float, int]:
         """Fastest of a few warm calls: (seconds, calls made)."""

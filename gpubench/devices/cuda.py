@@ -27,7 +27,6 @@ ARCHITECTURES: Final = {
     (7, 5): "Turing", (8, 0): "Ampere", (8, 6): "Ampere", (8, 7): "Ampere", (8, 9): "Ada",
     (9, 0): "Hopper", (10, 0): "Blackwell", (10, 3): "Blackwell", (12, 0): "Blackwell",
 }  # fmt: skip
-WAKE_S: Final = 0.5
 MEMORY_SHARE: Final = 0.9
 
 
@@ -111,14 +110,6 @@ class CudaDevice:
     def release(self) -> None:
         """Give cached memory back to the driver."""
         torch.cuda.empty_cache()
-
-    def wake(self) -> None:
-        """Multiply matrices for ``WAKE_S``: clocks rise, threads start, pages are touched."""
-        a = torch.rand(512, 512, device=self.info.torch_name)
-        until = time.perf_counter() + WAKE_S
-        while time.perf_counter() < until:
-            torch.mm(a, a)
-            self.synchronize()
 
     def estimate(self, call: Call) -> tuple[float, int]:
         """Time of a warm call by one event pair over a few: (seconds, calls made)."""

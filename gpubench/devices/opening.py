@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 import torch
 
 from gpubench.devices.cpu import CpuDevice
 from gpubench.devices.cuda import CudaDevice, why_no_cuda
 from gpubench.errors import CaseFailed, InputError
 from gpubench.ports import Device
+
+
+WAKE_S: Final = 0.5
+"""Time that a fresh worker computes before its first case."""
+
+
+def wake(device: Device) -> None:
+    """Multiply matrices for ``WAKE_S``: clocks rise, threads start, pages are touched."""
+    a = torch.rand(512, 512, device=device.info.torch_name)
+    until = time.perf_counter() + WAKE_S
+    while time.perf_counter() < until:
+        torch.mm(a, a)
+        device.synchronize()
 
 
 def open_device(request: str) -> tuple[Device, str]:

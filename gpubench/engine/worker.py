@@ -30,7 +30,7 @@ from dataclasses import asdict, replace
 from typing import IO, Any, Final
 
 from gpubench.codec import decode_case, dumps, encode_record
-from gpubench.devices.opening import open_device, translate_cuda
+from gpubench.devices.opening import open_device, translate_cuda, wake
 from gpubench.errors import InputError
 from gpubench.ports import Device, Probe
 from gpubench.record import Fact
@@ -80,7 +80,7 @@ class Worker:
             self._send({"event": "refused", "problem": error.problem, "expected": error.expected})
             return 0
         runner = self._runner(device, bool(message.get("quick")))
-        device.wake()
+        wake(device)
         # What the imports made stays: collecting it anew before each case takes 0.1 s.
         gc.collect()
         gc.freeze()

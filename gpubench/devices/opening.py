@@ -12,7 +12,6 @@ from gpubench.devices.cuda import CudaDevice, why_no_cuda
 from gpubench.errors import CaseFailed, InputError
 from gpubench.ports import Device
 
-
 WAKE_S: Final = 0.5
 """Time that a fresh worker computes before its first case."""
 

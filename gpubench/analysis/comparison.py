@@ -14,8 +14,8 @@ from typing import Final
 
 from gpubench.catalogue import GpuSpec
 from gpubench.catalogue.published import comparability, same_work
-from gpubench.errors import InputError
-from gpubench.model import predict
+from gpubench.model.operators import PARAMETERS
+from gpubench.model.prediction import Predicted, predict_columns
 from gpubench.record import Measurement, Record, Run
 from gpubench.spec import Case
 from gpubench.stats import geometric_mean, summarize
@@ -187,8 +187,25 @@ def compare(
     unique: dict[str, Case] = {}
     for case in cases:
         unique.setdefault(case.key, case)
+    reasons = {
+        (i, case.key): unsupported(s, case)
+        for i, s in enumerate(subjects) for case in unique.values()
+    }  # fmt: skip
+    expected = expectations(
+        [
+            (i, s.spec, case, case.precision)
+            for i, s in enumerate(subjects) for case in unique.values()
+            if s.spec is not None and reasons[i, case.key] is None
+        ]
+    )  # fmt: skip
     rows = tuple(
-        Row(case, tuple(entry(s, case, unsupported(s, case)) for s in subjects))
+        Row(
+            case,
+            tuple(
+                entry(s, case, reasons[i, case.key], expected.get((i, case.key)))
+                for i, s in enumerate(subjects)
+            ),
+        )
         for case in unique.values()
     )
     return Comparison(
@@ -199,8 +216,13 @@ def compare(
     )
 
 
-def entry(subject: Subject, case: Case, why_not: str | None) -> Entry:
-    """What is known of a case on a subject."""
+def entry(subject: Subject, case: Case, why_not: str | None, expected: Value | str | None) -> Entry:
+    """What is known of a case on a subject.
+
+    Args:
+        why_not: why the subject cannot run the case.
+        expected: the model's value, or why it has none; None where it was not asked.
+    """
     values: dict[str, Value] = {}
     others: tuple[Value, ...] = ()
     reason = why_not
@@ -215,11 +237,10 @@ def entry(subject: Subject, case: Case, why_not: str | None) -> Entry:
         known = publications(case, subject.spec)
         if known:
             values["published"], others = known[0], known[1:]
-        if why_not is None:
-            try:
-                values["predicted"] = expectation(case, subject.spec)
-            except InputError as error:
-                reason = reason or str(error)
+        if isinstance(expected, Value):
+            values["predicted"] = expected
+        elif expected:
+            reason = reason or expected
     if not values and reason is None:
         reason = "not in this run" if subject.run else "nothing is known"
     return Entry(values, others, reason)
@@ -262,26 +283,55 @@ def publications(case: Case, spec: GpuSpec) -> tuple[Value, ...]:
     )
 
 
-def expectation(case: Case, spec: GpuSpec) -> Value:
-    """The cost model's value.
+Asked = tuple[int, GpuSpec, Case, str]
+"""A question to the model: subject, its datasheet facts, case, precision."""
 
-    Raises:
-        InputError: the model does not know the workload or the GPU lacks the precision.
-    """
-    p = predict(spec, case.workload, case.precision, case.params)
+
+def expectations(asked: Sequence[Asked]) -> dict[tuple[int, str], Value | str]:
+    """The cost model's values, all at once: (subject, case key) -> value, or why there is none."""
+    if not asked:
+        return {}
+    names = dict.fromkeys(n for _, _, case, _ in asked for n in case.params)
+    got = predict_columns(
+        [spec for _, spec, _, _ in asked],
+        [case.workload for _, _, case, _ in asked],
+        [precision for _, _, _, precision in asked],
+        {n: [_lowered(case.params.get(n)) for _, _, case, _ in asked] for n in names},
+        _unknown(asked),
+    )
+    return {
+        (i, case.key): got.errors[row] if row in got.errors else _expectation(got, row)
+        for row, (i, _, case, _) in enumerate(asked)
+    }
+
+
+def _unknown(asked: Sequence[Asked]) -> dict[int, str]:
+    """Rows of workloads that the model does not know, a stranger's plugin say."""
+    return {
+        row: f"the model does not know the workload {case.workload}"
+        for row, (_, _, case, _) in enumerate(asked) if case.workload not in PARAMETERS
+    }  # fmt: skip
+
+
+def _lowered(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _expectation(got: Predicted, row: int) -> Value:
+    energy = float(got.energy_j[row])
     return Value(
         provenance="predicted",
-        time_s=p.predicted_s,
-        low_s=p.low_s,
-        high_s=p.high_s,
+        time_s=float(got.predicted_s[row]),
+        low_s=float(got.low_s[row]),
+        high_s=float(got.high_s[row]),
         source="cost model, datasheet facts",
         note="80 % band from GPUs left out of the fit",
-        bound=p.bound,
-        compute_s=p.compute_s,
-        memory_s=p.memory_s,
-        launch_s=p.launch_s,
-        energy_j=p.energy_j,
-        on_tensor_cores=p.on_tensor_cores,
+        bound=str(got.bound[row]) or None,
+        compute_s=float(got.compute_s[row]),
+        memory_s=float(got.memory_s[row]),
+        launch_s=float(got.launch_s[row]),
+        energy_j=None if math.isnan(energy) else energy,
+        on_tensor_cores=bool(got.on_tensor_cores[row]),
     )
 
 
@@ -329,13 +379,20 @@ def why(comparison: Comparison, row: Row, index: int) -> str:
     if "compute" in (a.bound, b.bound):
         here, there = x.peak_flops(precision), y.peak_flops(precision)
         if here and there:
-            unit = "Tensor Core" if a.on_tensor_cores else "CUDA core"
-            parts.append(f"{here / there:.2g}x the {precision} {unit} peak")
+            parts.append(f"{here / there:.2g}x the {precision} peak{_units(a, b)}")
     if "memory" in (a.bound, b.bound):
         parts.append(f"{x.memory_bw_bytes_per_s / y.memory_bw_bytes_per_s:.2g}x the bandwidth")
-    if "launch" in (a.bound, b.bound):
+    if a.bound == b.bound == "launch":
         parts.append("too short for either GPU's size to matter")
     return ", ".join(parts)
+
+
+def _units(a: Value, b: Value) -> str:
+    """Which units of the two GPUs the peaks are of."""
+    if a.on_tensor_cores == b.on_tensor_cores:
+        return " of Tensor Cores" if a.on_tensor_cores else " of CUDA cores"
+    names = {True: "Tensor Cores", False: "CUDA cores", None: "unknown units"}
+    return f", {names[a.on_tensor_cores]} against {names[b.on_tensor_cores]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,21 +421,22 @@ class TensorCoreGain:
 
 def tensor_core_gains(comparison: Comparison) -> tuple[TensorCoreGain, ...]:
     """C_TC and C_T of every case that runs on Tensor Cores, beside FP32 on CUDA cores."""
-    found = []
+    asked: list[tuple[Asked, Value]] = []
     for row in comparison.rows:
-        case = row.case
-        if case.precision not in TENSOR_PRECISIONS:
+        if row.case.precision not in TENSOR_PRECISIONS:
             continue
         for index, e in enumerate(row.entries):
             p, spec = e.values.get("predicted"), comparison.subjects[index].spec
-            if not (p and spec and p.on_tensor_cores) or p.compute_s is None:
-                continue
-            plain = predict(spec, case.workload, "fp32", case.params)
+            if p and spec and p.on_tensor_cores and p.compute_s is not None:
+                asked.append(((index, spec, row.case, "fp32"), p))
+    plain = expectations([question for question, _ in asked])
+    found = []
+    for (index, _, case, _), p in asked:
+        cores = plain[index, case.key]
+        if isinstance(cores, Value) and p.compute_s is not None:
             on_tensor = min(p.compute_s, p.time_s)
             found.append(
-                TensorCoreGain(
-                    index, case, on_tensor, p.time_s - on_tensor, p.time_s, plain.predicted_s
-                )
+                TensorCoreGain(index, case, on_tensor, p.time_s - on_tensor, p.time_s, cores.time_s)
             )
     return tuple(found)
 

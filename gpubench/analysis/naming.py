@@ -38,15 +38,20 @@ def params_text(params: Mapping[str, Value]) -> str:
 
 
 def case_names(records: Sequence[Record]) -> dict[str, str]:
+    """Names of the records' cases; see ``names_of_cases``."""
+    return names_of_cases([record.case for record in records])
+
+
+def names_of_cases(given: Sequence[Case]) -> dict[str, str]:
     """Case key -> the shortest name that is unique among equal precisions of its benchmark.
 
     A case's own label wins; otherwise the parameters that vary within the benchmark.
     """
     groups: dict[str, list[Case]] = defaultdict(list)
     workloads: dict[str, list[Case]] = defaultdict(list)
-    for record in records:
-        groups[record.case.benchmark].append(record.case)
-        workloads[record.case.workload].append(record.case)
+    for one in given:
+        groups[one.benchmark].append(one)
+        workloads[one.workload].append(one)
     # A benchmark of one shape is named by what tells it from the rest of the run.
     wider = {workload: _varying(cases) for workload, cases in workloads.items()}
     return {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gpubench import codec
 from gpubench.record import Energy, Record, Run
-from gpubench.report.view import Cell, Group, ReportView, Row, RunView
+from gpubench.report.view import Cell, Column, FigureView, Group, Row
 from gpubench.spec import Policy
 
 DATA_BUDGET: Final = 1_700_000
@@ -158,14 +158,30 @@ class _Strings:
         return list(self._index)
 
 
-def table_data(view: ReportView) -> str:
-    """Rows and details of every run, packed, for the script of the table."""
+class CaseTable(Protocol):
+    """What has a table of cases: a run, or a comparison."""
+
+    @property
+    def prefix(self) -> str:
+        """Put before the anchors of its cases."""
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Columns of the table."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """One a case."""
+
+
+def table_data(tables: Sequence[CaseTable]) -> str:
+    """Rows and details of every table of cases, packed, for the script of the table."""
     strings = _Strings()
-    runs = [_run_table(run, strings) for run in view.runs]
+    runs = [_run_table(table, strings) for table in tables]
     return packed(compact({"strings": strings.all(), "runs": runs}))
 
 
-def _run_table(run: RunView, strings: _Strings) -> Json:
+def _run_table(run: CaseTable, strings: _Strings) -> Json:
     return {
         "prefix": run.prefix,
         "columns": [{"title": c.title, "name": c.name, "numeric": c.numeric} for c in run.columns],
@@ -199,12 +215,6 @@ def _group(group: Group, strings: _Strings) -> list[Any]:
     return [strings(group.title), facts]
 
 
-def figure_data(view: ReportView) -> str:
+def figure_data(figures: Iterable[FigureView]) -> str:
     """Every figure by its id, packed."""
-    figures: Mapping[str, Any] = {
-        figure.id: figure.spec
-        for run in view.runs
-        for section in run.sections
-        for figure in section.figures
-    }
-    return packed(compact(figures))
+    return packed(compact({figure.id: figure.spec for figure in figures}))

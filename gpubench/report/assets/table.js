@@ -162,10 +162,10 @@
       const here = make("a", "", "Link to this case");
       here.href = "#" + encodeURIComponent(row.anchor);
       links.append(here);
-      if (row.status === "measured") {
+      if (row.status === "measured" && explorers[this.run]) {
         const chart = make("a", "", "See its samples");
         chart.href = "#" + samplesId(this.run);
-        chart.addEventListener("click", () => explorers[this.run]?.choose(row));
+        chart.addEventListener("click", () => explorers[this.run].choose(row));
         links.append(chart);
       }
       const grid = make("div", "detail-grid");

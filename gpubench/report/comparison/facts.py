@@ -1,0 +1,135 @@
+"""Facts of the subjects side by side, with their ratios to the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from gpubench.analysis.comparison import Comparison, Subject
+from gpubench.catalogue import GpuSpec
+from gpubench.report.comparison.marks import ABSENT, Names, times
+from gpubench.report.comparison.view import Line, TableView
+from gpubench.report.view import Cell, Column
+from gpubench.spec import PRECISIONS
+from gpubench.units import bytes_iec, scaled
+
+_Number = Callable[[GpuSpec], float | None]
+
+_NUMBERS: Final[tuple[tuple[str, _Number, Callable[[float], str]], ...]] = (
+    ("Memory bandwidth", lambda g: g.memory_bw_bytes_per_s, lambda v: scaled(v, "B/s")),
+    ("Memory", lambda g: g.memory_bytes, bytes_iec),
+    ("L2 cache", lambda g: g.l2_bytes, bytes_iec),
+    ("Multiprocessors (SMs)", lambda g: g.sm_count, lambda v: f"{v:.0f}"),
+    ("Boost clock", lambda g: g.boost_hz, lambda v: scaled(v, "Hz")),
+    ("Power limit (TDP)", lambda g: g.tdp_w, lambda v: scaled(v, "W")),
+    ("NVLink, both directions", lambda g: g.nvlink_bytes_per_s, lambda v: scaled(v, "B/s")),
+    ("FLOP/B at the fp16 peak",
+     lambda g: (g.peak_flops("fp16") or 0) / g.memory_bw_bytes_per_s or None,
+     lambda v: scaled(v, "FLOP/B")),
+)  # fmt: skip
+
+
+def facts_table(comparison: Comparison, names: Names) -> TableView:
+    """Datasheet facts and runs, one column a subject."""
+    columns = [Column("Fact", "fact", "", False)]
+    columns += [
+        Column(name, name, subject.title, True)
+        for name, subject in zip(names.subjects, comparison.subjects, strict=True)
+    ]
+    lines = [*_texts(comparison), *_peaks(comparison), *_numbers(comparison), *_sources(comparison)]
+    return TableView(
+        "Facts side by side",
+        tuple(columns),
+        tuple(lines),
+        "Dense datasheet peaks with FP32 accumulation; below each value its ratio to"
+        f" {names.reference}.",
+    )
+
+
+def _line(label: str, cells: list[Cell]) -> Iterator[Line]:
+    if any(c.text != ABSENT for c in cells):
+        yield Line((Cell(label), *cells))
+
+
+def _texts(comparison: Comparison) -> Iterator[Line]:
+    for label, pick in (("Device", _device), ("Architecture", _architecture), ("Run", _run)):
+        yield from _line(label, [Cell(pick(s) or ABSENT) for s in comparison.subjects])
+
+
+def _device(subject: Subject) -> str:
+    found = dict.fromkeys(r.device.name for r in subject.records.values())
+    if subject.kind == "run" and found:
+        on_cpu = any(r.device.type == "cpu" for r in subject.records.values())
+        return next(iter(found)) + (" (CPU)" if on_cpu else "")
+    return subject.title
+
+
+def _architecture(subject: Subject) -> str:
+    g = subject.spec
+    if g is None:
+        return ""
+    year = f", {g.year}" if g.year else ""
+    major, minor = g.compute_capability
+    return f"{g.architecture} {g.chip}, {major}.{minor}{year}"
+
+
+def _run(subject: Subject) -> str:
+    if subject.run is None:
+        return ""
+    env = subject.run.environment
+    stack = [
+        f"{title} {env.get(key)}"
+        for title, key in (("PyTorch", "torch.version"), ("CUDA", "torch.cuda"),
+                           ("driver", "gpu.driver"))
+        if env.get(key) is not None
+    ]  # fmt: skip
+    return " · ".join([subject.run.id, *stack])
+
+
+def _peaks(comparison: Comparison) -> Iterator[Line]:
+    for precision in PRECISIONS:
+        used = [s.spec.peak_flops(precision) if s.spec else None for s in comparison.subjects]
+        reference = used[-1]
+        cells = []
+        for subject, peak in zip(comparison.subjects, used, strict=True):
+            if subject.spec is None or not peak:
+                cells.append(Cell(ABSENT, "" if subject.spec is None else "no such units"))
+                continue
+            units = "Tensor Cores" if subject.spec.peak_flops(precision, True) else "CUDA cores"
+            cells.append(Cell(scaled(peak, "FLOP/s"), _ratio(peak, reference, subject, comparison,
+                                                             units)))  # fmt: skip
+        yield from _line(f"{precision} peak", cells)
+
+
+def _ratio(
+    value: float,
+    reference: float | None,
+    subject: Subject,
+    comparison: Comparison,
+    said: str = "",
+) -> str:
+    parts = [said] if said else []
+    if reference and subject is not comparison.reference:
+        parts.append(times(value / reference))
+    return " · ".join(parts)
+
+
+def _numbers(comparison: Comparison) -> Iterator[Line]:
+    for label, pick, text in _NUMBERS:
+        values = [pick(s.spec) if s.spec else None for s in comparison.subjects]
+        cells = [
+            Cell(text(v), _ratio(v, values[-1], s, comparison)) if v else Cell(ABSENT)
+            for s, v in zip(comparison.subjects, values, strict=True)
+        ]
+        yield from _line(label, cells)
+
+
+def _sources(comparison: Comparison) -> Iterator[Line]:
+    for label, field in (("Source", "source"), ("Note", "notes")):
+        cells = [
+            Cell(getattr(s.spec, field) or ABSENT)
+            if s.spec
+            else Cell(ABSENT, "no datasheet facts: not a GPU of the catalogue")
+            for s in comparison.subjects
+        ]
+        yield from _line(label, cells)

@@ -25,7 +25,7 @@ IDENTITY: Final = ("gpu.name", "gpu.driver", "torch.version", "torch.cuda", "gpu
 def environment_findings(run: Run, rows: Sequence[Result]) -> Iterable[Finding]:
     """Yield what the environment says about the trust in a run."""
     yield from _switches(run)
-    yield from _host(run)
+    yield from _host(run, rows)
     if run.environment.get("git.dirty") is True:
         yield Finding(
             "git_dirty",
@@ -53,7 +53,16 @@ def _switches(run: Run) -> Iterable[Finding]:
         )
 
 
-def _host(run: Run) -> Iterable[Finding]:
+def _watched(rows: Sequence[Result]) -> bool:
+    """Whether the CPU use of others was measured while the cases were."""
+    return any(
+        "foreign_cpus" in reading.values
+        for r in rows if r.measurement
+        for reading in r.measurement.readings
+    )  # fmt: skip
+
+
+def _host(run: Run, rows: Sequence[Result]) -> Iterable[Finding]:
     governor = run.environment.get("cpu.governor")
     if isinstance(governor, str) and governor not in ("performance", ""):
         yield Finding(
@@ -64,7 +73,9 @@ def _host(run: Run) -> Iterable[Finding]:
         )
     load, cores = run.environment.get("cpu.load_1m"), run.environment.get("cpu.cores")
     busy = _number(load) is not None and _number(cores) is not None
-    if busy and float(load or 0) > 0.5 * float(cores or 0):
+    # The load average lags by a minute; what was measured beside the cases is better, and
+    # the flag `contended` tells it.
+    if busy and not _watched(rows) and float(load or 0) > 0.5 * float(cores or 0):
         yield Finding(
             "host_busy",
             "warn",

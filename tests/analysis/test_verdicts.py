@@ -178,3 +178,18 @@ def test_findings_come_worst_first(build):
     judged = judge(build, build.measured("a", flags=("power_capped", "wrong_result", "noisy")))
     severities = [f.severity for f in judged.findings]
     assert severities == sorted(severities, key=["bad", "warn", "info", "good"].index)
+
+
+def test_the_load_average_gives_way_to_what_was_measured(build):
+    from dataclasses import replace
+
+    from gpubench.record import Reading
+
+    env = {"cpu.load_1m": 9.0, "cpu.cores": 4}
+    alone = build.measured()
+    assert "busy_host" in codes(judge(build, alone, env=env)) or any(
+        "busy" in f.text for f in judge(build, alone, env=env).findings
+    )
+    reading = Reading(0.1, {"foreign_cpus": 0.01})
+    watched = replace(alone, outcome=replace(alone.outcome, readings=(reading,)))
+    assert not any("busy" in f.text for f in judge(build, watched, env=env).findings)

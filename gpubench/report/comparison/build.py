@@ -15,12 +15,11 @@ from gpubench.analysis.comparison import (
     tensor_core_gains,
     verdict,
 )
-from gpubench.report.build import FIRST_ROWS
 from gpubench.report.comparison.cases import OUTSIDE, columns_and_rows, missing_groups
 from gpubench.report.comparison.cores import TERMS, gains_figure, gains_table
 from gpubench.report.comparison.facts import facts_table
 from gpubench.report.comparison.figures import model_figure, speedup_figure
-from gpubench.report.comparison.headlines import headlines
+from gpubench.report.comparison.headlines import headline_table, headlines
 from gpubench.report.comparison.lists import (
     coverage_sentence,
     disagreements_table,
@@ -47,6 +46,10 @@ _LEGEND: Final = {
     "predicted": "open diamond on a pale bar; the cost model with its 80 % band, made from"
     " datasheet facts; nothing was run",
 }
+FIRST_ROWS: Final = 60
+"""Rows of the table that stand in the file itself, for readers without scripts."""
+MAX_CARD_ROWS: Final = 2
+"""Subjects beside the reference that have cards; more of them share a table."""
 _METHOD: Final = (
     Fact("Speed-up", "time of the reference / time of the subject, both of one kind: measured over"
          " measured, published over published, predicted over predicted"),
@@ -66,6 +69,8 @@ def comparison_view(comparison: Comparison) -> ComparisonView:
     level, mark = _LEVELS[verdict(comparison)]
     found = caveats(comparison)
     columns, rows = columns_and_rows(comparison, names)
+    shown = headlines(comparison, names)
+    few = len(shown) <= MAX_CARD_ROWS
     return ComparisonView(
         prefix="",
         title=" vs ".join(names.subjects),
@@ -78,7 +83,8 @@ def comparison_view(comparison: Comparison) -> ComparisonView:
         coverage=_coverage(comparison, names),
         scope=_scope(comparison, names),
         subjects=_subjects(comparison, names),
-        headlines=headlines(comparison, names),
+        headlines=shown if few else (),
+        headline_table=None if few or not rows else headline_table(shown, names),
         caveats=tuple(_caveat(c) for c in found),
         facts=facts_table(comparison, names),
         evidence=_evidence(comparison, names) if rows else (),

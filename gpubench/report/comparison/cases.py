@@ -94,7 +94,7 @@ def _columns(comparison: Comparison, names: Names) -> Iterator[tuple[Column, _Ce
                 _time_cell(comparison, index, provenance),
             )
         yield (
-            Column(f"{name} model error", f"{name}_model_error",
+            Column(f"{name} error of model", f"{name}_model_error",
                    "Predicted / known - 1; known is measured, else published.", True),
             _error_cell(index),
         )  # fmt: skip

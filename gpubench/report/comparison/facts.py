@@ -36,13 +36,14 @@ def facts_table(comparison: Comparison, names: Names) -> TableView:
         Column(name, name, subject.title, True)
         for name, subject in zip(names.subjects, comparison.subjects, strict=True)
     ]
-    lines = [*_texts(comparison), *_peaks(comparison), *_numbers(comparison), *_sources(comparison)]
+    lines = [*_texts(comparison), *_peaks(comparison), *_numbers(comparison)]
     return TableView(
         "Facts side by side",
         tuple(columns),
         tuple(lines),
         "Dense datasheet peaks with FP32 accumulation; below each value its ratio to"
         f" {names.reference}.",
+        _sources(comparison, names),
     )
 
 
@@ -124,12 +125,11 @@ def _numbers(comparison: Comparison) -> Iterator[Line]:
         yield from _line(label, cells)
 
 
-def _sources(comparison: Comparison) -> Iterator[Line]:
-    for label, field in (("Source", "source"), ("Note", "notes")):
-        cells = [
-            Cell(getattr(s.spec, field) or ABSENT)
-            if s.spec
-            else Cell(ABSENT, "no datasheet facts: not a GPU of the catalogue")
-            for s in comparison.subjects
-        ]
-        yield from _line(label, cells)
+def _sources(comparison: Comparison, names: Names) -> str:
+    """Where the facts come from, and what to know about them."""
+    parts = []
+    for name, subject in zip(names.subjects, comparison.subjects, strict=True):
+        g = subject.spec
+        said = f"{g.source}{f' ({g.notes})' if g.notes else ''}" if g else "not in the catalogue"
+        parts.append(f"{name}: {said}.")
+    return " ".join(["Sources.", *parts])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -33,6 +34,10 @@ _SHARE: Final = 0.84
 """Part of a column that its cases fill."""
 
 
+_Column = tuple[str, str, list[Row]]
+"""Workload, precision and their cases."""
+
+
 def thinned(rows: Sequence[Row]) -> tuple[Sequence[Row], str]:
     """Every n-th case where there are too many to draw, and a line that says so."""
     if len(rows) <= MAX_CASES:
@@ -52,34 +57,20 @@ def speedup_figure(comparison: Comparison, names: Names, index: int) -> FigureVi
         for workload, precision in classes(comparison)
         if (group := _ordered(rows, workload, precision))
     ]
-    place = {
-        id(row): column + ((i + 0.5) / len(group) - 0.5) * _SHARE
-        for column, (_, _, group) in enumerate(columns)
-        for i, row in enumerate(group)
-    }
-    found = [
-        (provenance, row, s)
-        for provenance in PROVENANCES for row in rows if (s := row.speedup(index, provenance))
-    ]  # fmt: skip
-    data = _ratio_lines(comparison, index, columns)
-    reach = [v for _, _, s in found for v in (s.low, s.high, s.ratio)] + [1.0]
-    reach += [y for line in data for y in line["y"] if y is not None]
-    data += _bands([(place[id(row)], s) for p, row, s in found if p == "predicted"], index)
-    for provenance in dict.fromkeys(kind(comparison, row, index, p) for p, row, _ in found):
-        chosen = [(r, s) for p, r, s in found if kind(comparison, r, index, p) == provenance]
-        data.append(_speedup_points(names, index, provenance, chosen, place))
+    data, reach = _speedup_data(comparison, names, index, columns)
     layout = {
         "xaxis": {
             "tickvals": list(range(len(columns))),
-            "ticktext": [class_name(comparison, w, p) for w, p, _ in columns],
-            "range": [-0.55, len(columns) - 0.45], "showgrid": False,
+            "ticktext": [html.escape(class_name(comparison, w, p)) for w, p, _ in columns],
+            "range": [-0.55, len(columns) - 0.45],
+            "showgrid": False,
         },
         "yaxis": {
             **log_ticks(min(reach), max(reach), "x"),
             "title": titled(f"Times faster than {names.reference}"),
         },
         "shapes": [_level(1.0)],
-    }  # fmt: skip
+    }
     sentence = (
         f"How many times faster {names.subjects[index]} is than {names.reference}, case by case;"
         " within a column from the fewest to the most FLOPs per byte. Bars are the intervals,"
@@ -87,8 +78,35 @@ def speedup_figure(comparison: Comparison, names: Names, index: int) -> FigureVi
     )
     title = f"{names.subjects[index]} over {names.reference}"
     return FigureView(
-        f"speedup-{index}", title, sentence, {"data": data, "layout": layout}, 400, note, wide=True
-    )
+        f"speedup-{index}", title, sentence, {"data": data, "layout": layout}, 400, note,
+        wide=len(names.subjects) == 2,
+    )  # fmt: skip
+
+
+def _speedup_data(
+    comparison: Comparison, names: Names, index: int, columns: Sequence[_Column]
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """Traces, and every value that the axis has to reach."""
+    place = {
+        id(row): column + ((i + 0.5) / len(group) - 0.5) * _SHARE
+        for column, (_, _, group) in enumerate(columns)
+        for i, row in enumerate(group)
+    }
+    found = [
+        (provenance, row, s)
+        for provenance in PROVENANCES
+        for _, _, group in columns
+        for row in group
+        if (s := row.speedup(index, provenance))
+    ]
+    data = _ratio_lines(comparison, index, columns)
+    reach = [v for _, _, s in found for v in (s.low, s.high, s.ratio)] + [1.0]
+    reach += [y for line in data for y in line["y"] if y is not None]
+    data += _bands([(place[id(row)], s) for p, row, s in found if p == "predicted"], index)
+    for shown in dict.fromkeys(kind(comparison, row, index, p) for p, row, _ in found):
+        chosen = [(r, s) for p, r, s in found if kind(comparison, r, index, p) == shown]
+        data.append(_speedup_points(names, index, shown, chosen, place))
+    return data, reach
 
 
 def _ordered(rows: Sequence[Row], workload: str, precision: str) -> list[Row]:
@@ -97,7 +115,7 @@ def _ordered(rows: Sequence[Row], workload: str, precision: str) -> list[Row]:
 
 
 def _ratio_lines(
-    comparison: Comparison, index: int, columns: Sequence[tuple[str, str, list[Row]]]
+    comparison: Comparison, index: int, columns: Sequence[_Column]
 ) -> list[dict[str, Any]]:
     """The ratio of bandwidths and of peaks, across each column."""
     a, b = comparison.subjects[index].spec, comparison.reference.spec
@@ -177,24 +195,12 @@ def model_figure(comparison: Comparison, names: Names, index: int) -> FigureView
     rows, note = thinned(known)
     if not rows:
         return None
-    band_x: list[float | None] = []
-    band_y: list[float | None] = []
-    groups: dict[str, list[tuple[float, float, str, str]]] = {}
+    expected = [r.entries[index].values["predicted"] for r in rows]
+    band_x = [x for p in expected for x in (p.time_s, p.time_s, None)]
+    band_y = [y for p in expected for y in (p.low_s / p.time_s, p.high_s / p.time_s, None)]
+    groups: dict[str, list[_Known]] = {}
     for row in rows:
-        e = row.entries[index]
-        value, expected = e.best_known, e.values["predicted"]
-        assert value is not None
-        band_x += [expected.time_s, expected.time_s, None]
-        band_y += [expected.low_s / expected.time_s, expected.high_s / expected.time_s, None]
-        shown = kind(comparison, row, index, value.provenance)
-        lines = [
-            f"{scaled(value.time_s, 's')} {shown}",
-            f"{scaled(expected.time_s, 's')} predicted ({time_band(expected)})",
-            f"model {signed(e.model_error or 0.0)}{', outside the band' if e.outside_band else ''}",
-        ]
-        name = f"{shown}, outside its band" if e.outside_band else shown
-        point = (expected.time_s, value.time_s / expected.time_s, hover(names.case(row), lines),
-                 anchor(row))  # fmt: skip
+        name, point = _known(comparison, names, index, row)
         groups.setdefault(name, []).append(point)
     band = {
         "type": "scatter", "mode": "lines", "x": band_x, "y": band_y, "name": "80 % band",
@@ -216,7 +222,28 @@ def model_figure(comparison: Comparison, names: Names, index: int) -> FigureView
     return FigureView(figure_id, title, sentence, {"data": data, "layout": layout}, 360, note)
 
 
-def _known_points(name: str, group: Sequence[tuple[float, float, str, str]]) -> dict[str, Any]:
+_Known = tuple[float, float, str, str]
+"""Predicted time, known over predicted, hover text, anchor."""
+
+
+def _known(comparison: Comparison, names: Names, index: int, row: Row) -> tuple[str, _Known]:
+    """The group of a known value, and its point."""
+    e = row.entries[index]
+    value, expected = e.best_known, e.values["predicted"]
+    assert value is not None
+    shown = kind(comparison, row, index, value.provenance)
+    where = ", outside the band" if e.outside_band else ""
+    lines = [
+        f"{scaled(value.time_s, 's')} {shown}",
+        f"{scaled(expected.time_s, 's')} predicted ({time_band(expected)})",
+        f"model {signed(e.model_error or 0.0)}{where}",
+    ]
+    ratio, said = value.time_s / expected.time_s, hover(names.case(row), lines)
+    name = f"{shown}, outside its band" if e.outside_band else shown
+    return name, (expected.time_s, ratio, said, anchor(row))
+
+
+def _known_points(name: str, group: Sequence[_Known]) -> dict[str, Any]:
     outside = name.endswith("band")
     symbol = SYMBOLS[name.removesuffix(", outside its band")]
     color = "var(--bad)" if outside else "var(--ink)"

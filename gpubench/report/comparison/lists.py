@@ -23,7 +23,9 @@ from gpubench.units import percent, scaled
 
 EXTREMES: Final = 5
 """Cases named at each end."""
-WORST: Final = 20
+ALIKE: Final = 2
+"""Cases named of one precision and reason, so that near copies leave room for others."""
+WORST: Final = 12
 """Disagreements listed; the table of cases has the rest."""
 _FEW: Final = 4
 
@@ -33,11 +35,11 @@ def extremes_table(comparison: Comparison, names: Names, index: int) -> TableVie
     provenance, rows = _ranked(comparison, index)
     if not provenance:
         return None
-    count = min(EXTREMES, len(rows) // 2) or 1
-    lines = [_extreme(comparison, names, index, provenance, r) for r in rows[:count]]
-    if len(rows) > 1:
-        lines += [_extreme(comparison, names, index, provenance, r) for r in rows[-count:]]
-    between = len(rows) - len(lines)
+    most = _various(comparison, rows, index)
+    least = _various(comparison, [r for r in reversed(rows) if r not in most], index)
+    least = least[: max(1, len(rows) // 2)]
+    lines = [_extreme(comparison, names, index, provenance, r) for r in (*most, *least[::-1])]
+    left = len(rows) - len(lines)
     return TableView(
         f"{names.subjects[index]} over {names.reference}: most and least",
         (
@@ -47,8 +49,23 @@ def extremes_table(comparison: Comparison, names: Names, index: int) -> TableVie
         ),
         tuple(lines),
         f"From {provenance} values, the most first"
-        + (f"; {between} cases lie between." if between else "."),
+        + (f"; of {len(rows)} cases, at most {ALIKE} alike at each end." if left else "."),
     )
+
+
+def _various(comparison: Comparison, rows: Sequence[Row], index: int) -> list[Row]:
+    """The first rows, but few of one precision and reason; fewer where there are many tables."""
+    room = max(2, EXTREMES + 2 - len(comparison.subjects))
+    seen: Counter[tuple[str, str]] = Counter()
+    chosen: list[Row] = []
+    for row in rows:
+        key = (row.case.precision, why(comparison, row, index))
+        seen[key] += 1
+        if seen[key] <= ALIKE:
+            chosen.append(row)
+        if len(chosen) == min(room, -(-len(rows) // 2)):
+            break
+    return chosen
 
 
 def _ranked(comparison: Comparison, index: int) -> tuple[str, list[Row]]:
@@ -140,7 +157,7 @@ def coverage_sentence(comparison: Comparison) -> str:
         " of their prediction"
         for p in PROVENANCES if total[p]
     ]  # fmt: skip
-    return f"{', '.join(parts)}; a fair band would hold about 80 %." if parts else ""
+    return f"{', '.join(parts)}; a fair band would hold about 80\u00a0%." if parts else ""
 
 
 def joined(texts: Sequence[str]) -> str:

@@ -79,6 +79,11 @@ def tint(index: int) -> str:
     return f"var(--s{index % 6})"
 
 
+def precision_tint(precision: str) -> str:
+    """The CSS variable that colours a precision."""
+    return f"var(--c-{precision if precision in PRECISIONS else 'other'})"
+
+
 def anchor(row: Row) -> str:
     """Where a case stands in the file."""
     return f"case-{row.case.key}"

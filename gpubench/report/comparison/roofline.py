@@ -24,9 +24,9 @@ from gpubench.report.comparison.marks import (
 )
 from gpubench.report.view import FigureView
 from gpubench.spec import PRECISIONS
-from gpubench.units import scaled, show
+from gpubench.units import show
 
-_MAX_ROOFS: Final = 12
+_MAX_ROOFS: Final = 8
 _LABEL_GAP: Final = 0.042
 """Least distance of two labels, as a part of the axis' length."""
 
@@ -66,7 +66,7 @@ def roofline_figure(comparison: Comparison, names: Names) -> FigureView | None:
         f"{left_out}"
     )
     spec = {"data": data, "layout": layout}
-    return FigureView("roofline", "Rooflines", sentence, spec, 560, note, wide=True)
+    return FigureView("roofline", "Roofline", sentence, spec, 560, note, wide=True)
 
 
 def _marks(comparison: Comparison, names: Names, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -100,13 +100,16 @@ def _roofs(comparison: Comparison) -> tuple[list[_Roof], str]:
     found = _peaks(comparison, wanted)
     if len(found) <= _MAX_ROOFS:
         return found, ""
-    few = [p for p in ("fp32", "fp16") if p in wanted] or wanted[:1]
-    return _peaks(comparison, few), f" Only the peaks of {' and '.join(few)} are drawn."
+    few = [p for p in ("fp16", "fp32") if p in wanted][:1] or wanted[:1]
+    return _peaks(comparison, few), f" Only the peaks of {few[0]} are drawn; the facts have all."
 
 
 def _peaks(comparison: Comparison, precisions: Sequence[str]) -> list[_Roof]:
     found: dict[tuple[int, float], list[str]] = defaultdict(list)
+    keys = [s.spec.key if s.spec else None for s in comparison.subjects]
     for index, subject in enumerate(comparison.subjects):
+        if keys.index(keys[index]) < index:
+            continue  # the same GPU again, a run of it say
         for precision in precisions if subject.spec else ():
             peak = subject.spec.peak_flops(precision) if subject.spec else None
             if peak:
@@ -141,11 +144,10 @@ def _labels(
             continue
         y = max(math.log10(roof.flops_per_s), below + gap)
         below = y
-        name = f"{names.subjects[roof.subject]} {', '.join(roof.precisions)}"
-        text = f"{name} {scaled(roof.flops_per_s, 'FLOP/s')}"
+        text = f"{names.subjects[roof.subject]} {', '.join(roof.precisions)}"
         made.append({
             "text": html.escape(text), "x": math.log10(high), "y": y, "xanchor": "right",
-            "yanchor": "bottom", "showarrow": False, "font": {"size": 11,
+            "yanchor": "bottom", "showarrow": False, "bgcolor": "var(--bg)", "font": {"size": 11,
                                                               "color": tint(roof.subject)},
         })  # fmt: skip
     return made

@@ -71,6 +71,7 @@ class ComparisonView:
         prefix: put before the anchors of cases; a comparison has its file for itself.
         level: of the verdict; also names its style.
         scope: what the numbers are about, e.g. that nothing was measured.
+        headlines: cards; where there are too many subjects for them, ``headline_table``.
     """
 
     prefix: str
@@ -85,6 +86,7 @@ class ComparisonView:
     scope: str
     subjects: tuple[SubjectView, ...]
     headlines: tuple[Headline, ...]
+    headline_table: TableView | None
     caveats: tuple[FindingView, ...]
     facts: TableView
     evidence: tuple[Section, ...]

@@ -9,6 +9,7 @@ import click
 
 from gpubench.cli.options import filter_option, store_option
 
+TEXTS = ("markdown", "csv", "json")
 FORMATS = ("html", "markdown", "csv", "json", "parquet")
 
 
@@ -18,11 +19,52 @@ FORMATS = ("html", "markdown", "csv", "json", "parquet")
               help="File, or `-` for stdout. [default: reports/...; text: stdout]")  # fmt: skip
 @click.option("--format", "fmt", type=click.Choice(FORMATS), default=None,
               help="[default: by the suffix of -o, else html]")  # fmt: skip
-@click.option("--suite", metavar="NAME", help="Only runs of this suite.")
+@click.option("--compare", is_flag=True,
+              help="Compare the names: runs, labels, GPUs; the last is the reference.")  # fmt: skip
+@click.option("--suite", metavar="NAME",
+              help="Only runs of this suite; with --compare the suite's cases.")  # fmt: skip
 @filter_option
 @store_option
-def report(names: tuple[str, ...], **options: Any) -> None:
-    """Render stored runs: ids, labels or `latest`; default: the newest."""
+def report(names: tuple[str, ...], compare: bool, **options: Any) -> None:
+    r"""Render stored runs: ids, labels or `latest`; default: the newest.
+
+    \b
+    gpubench report                         the newest run
+    gpubench report --compare a100 v100     two GPUs nobody need have
+    gpubench report --compare after before  two runs by label
+    """
+    if compare:
+        compare_names(names, options)
+    else:
+        render_runs(names, options)
+
+
+def compare_names(names: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Runs and GPUs side by side."""
+    from gpubench import api
+    from gpubench.report import comparison as render
+
+    path: Path | None = options["path"]
+    fmt = options["fmt"] or format_of(path)
+    found = api.compare(
+        names, store=options["store"], suite=options["suite"], filter_text=options["filter_text"]
+    )
+    if str(path) == "-" or (path is None and fmt in TEXTS):
+        click.echo(render.text(found, fmt).rstrip("\n"))
+        return
+    if path is None:
+        stem = "-vs-".join(s.name.replace("/", "-") for s in found.subjects)
+        path = Path("reports") / f"{found.suite}-{stem}.{fmt}"
+    written = render.write(found, path, fmt)
+    if fmt == "html":
+        from gpubench.cli.options import console
+
+        console().print(render.summary_table(found))
+    click.echo(f"report: {written}")
+
+
+def render_runs(names: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Stored runs as one report."""
     from gpubench import api
 
     path: Path | None = options["path"]
@@ -30,7 +72,7 @@ def report(names: tuple[str, ...], **options: Any) -> None:
     chosen = api.select(
         names, store=options["store"], suite=options["suite"], filter_text=options["filter_text"]
     )
-    if str(path) == "-" or (path is None and fmt in ("markdown", "csv", "json")):
+    if str(path) == "-" or (path is None and fmt in TEXTS):
         from gpubench.report import render
 
         if fmt == "parquet":

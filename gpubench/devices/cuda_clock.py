@@ -21,6 +21,8 @@ FLOOR_FACTOR: Final = 20
 BATCH_S: Final = 0.05
 MAX_BATCH: Final = 64
 HOST_CALLS: Final = 16
+RECORD_HOST_S: Final = 10e-6
+"""Host time that recording an event takes at most, usually a third of it."""
 REPLAY_HOST_S: Final = 20e-6
 """Host time that launching a graph takes at most, usually about half of it."""
 
@@ -56,7 +58,8 @@ class CudaApi(Protocol):
 def event_floor_s(api: CudaApi, pairs: int = 50) -> float:
     """Median of empty event pairs: the smallest time an event pair can tell."""
     made = [(api.event(), api.event()) for _ in range(pairs)]
-    api.block(200e-6)
+    # Long enough that the host has submitted every pair: a gap of its own would be timed.
+    api.block(pairs * 2 * RECORD_HOST_S)
     for start, end in made:
         api.record(start)
         api.record(end)

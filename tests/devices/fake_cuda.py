@@ -19,12 +19,14 @@ class FakeCuda:
     Attributes:
         floor_s: device time that recording an event takes.
         flush_s: device time of a flush.
+        record_host_s: host time that recording an event takes.
         can_block: whether ``block`` works.
         can_capture: whether graphs can be captured.
     """
 
     floor_s: float = 1e-6
     flush_s: float = 20e-6
+    record_host_s: float = 0.0
     can_block: bool = True
     can_capture: bool = True
     host: float = 0.0
@@ -54,7 +56,7 @@ class FakeCuda:
 
     def record(self, event: FakeEvent) -> None:
         self.log.append("record")
-        self.submit(self.floor_s)
+        self.submit(self.floor_s, self.record_host_s)
         event.time_s = self.free
 
     def elapsed_s(self, start: Any, end: Any) -> float:

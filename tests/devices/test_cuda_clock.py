@@ -23,6 +23,11 @@ def test_floor_is_the_empty_pair() -> None:
     assert event_floor_s(FakeCuda(floor_s=1.5e-6)) == pytest.approx(1.5e-6)
 
 
+def test_a_host_that_records_slowly_does_not_raise_the_floor() -> None:
+    cuda = FakeCuda(floor_s=1.5e-6, record_host_s=5e-6)
+    assert event_floor_s(cuda) == pytest.approx(1.5e-6)
+
+
 def test_host_enqueue_does_not_wait_for_the_device() -> None:
     cuda = FakeCuda()
     assert host_enqueue_s(cuda, [cuda.kernel(1e-3, host_s=7e-6)]) == pytest.approx(7e-6)

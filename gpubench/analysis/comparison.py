@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from gpubench.analysis.flags import flag_info
 from gpubench.catalogue import GpuSpec
 from gpubench.catalogue.published import comparability, same_work
 from gpubench.model.operators import PARAMETERS
@@ -76,6 +77,11 @@ class Value:
     on_tensor_cores: bool | None = None
     flags: tuple[str, ...] = ()
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether a flag says not to rely on it: then it makes no speed-up."""
+        return any(flag_info(f).severity == "bad" for f in self.flags)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -135,7 +141,7 @@ class Row:
         """
         for kind in PROVENANCES if provenance is None else (provenance,):
             a, b = self.entries[index].values.get(kind), self.entries[-1].values.get(kind)
-            if a and b:
+            if a and b and not (a.doubtful or b.doubtful):
                 # Opposite ends: conservative, since errors of one model on two GPUs agree
                 # in part, and intervals of two runs do not meet at their ends.
                 return Speedup(kind, b.time_s / a.time_s, b.low_s / a.high_s, b.high_s / a.low_s)
@@ -262,8 +268,14 @@ def measured(record: Record, subject: Subject) -> Value | None:
         note=f"on {record.device.type.upper()}, cache {record.outcome.cache}",
         energy_j=record.energy.joules,
         on_tensor_cores={"used": True, "not_used": False}.get(use.verdict) if use else None,
-        flags=record.outcome.flags,
+        flags=_flags(record.outcome),
     )
+
+
+def _flags(outcome: Measurement) -> tuple[str, ...]:
+    """The flags, and the one that follows from a failed check."""
+    wrong = outcome.accuracy is not None and not outcome.accuracy.ok
+    return tuple(dict.fromkeys([*outcome.flags, *(["wrong_result"] if wrong else [])]))
 
 
 def publications(case: Case, spec: GpuSpec) -> tuple[Value, ...]:
@@ -379,7 +391,7 @@ def why(comparison: Comparison, row: Row, index: int) -> str:
     if "compute" in (a.bound, b.bound):
         here, there = x.peak_flops(precision), y.peak_flops(precision)
         if here and there:
-            parts.append(f"{here / there:.2g}x the {precision} peak{_units(a, b)}")
+            parts.append(f"{here / there:.2g}x the {precision} {_units(a, b)}")
     if "memory" in (a.bound, b.bound):
         parts.append(f"{x.memory_bw_bytes_per_s / y.memory_bw_bytes_per_s:.2g}x the bandwidth")
     if a.bound == b.bound == "launch":
@@ -388,11 +400,11 @@ def why(comparison: Comparison, row: Row, index: int) -> str:
 
 
 def _units(a: Value, b: Value) -> str:
-    """Which units of the two GPUs the peaks are of."""
+    """The peaks, by the units of the two GPUs."""
     if a.on_tensor_cores == b.on_tensor_cores:
-        return " of Tensor Cores" if a.on_tensor_cores else " of CUDA cores"
+        return "Tensor Core peak" if a.on_tensor_cores else "CUDA core peak"
     names = {True: "Tensor Cores", False: "CUDA cores", None: "unknown units"}
-    return f", {names[a.on_tensor_cores]} against {names[b.on_tensor_cores]}"
+    return f"peak, {names[a.on_tensor_cores]} against {names[b.on_tensor_cores]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,6 +504,11 @@ def caveats(comparison: Comparison) -> tuple[Caveat, ...]:
         found.append(Caveat("bad", "CPU and GPU measurements stand side by side."))
     elif "cpu" in kinds and any(s.kind == "gpu" for s in comparison.subjects):
         found.append(Caveat("bad", "A run on a CPU is compared with GPUs."))
+    bad = sum(v.doubtful for r in comparison.rows for e in r.entries for v in e.values.values())
+    if bad:
+        results = "1 measured result is" if bad == 1 else f"{bad} measured results are"
+        text = f"{results} wrong, impossible or otherwise not to rely on: no speed-up uses them."
+        found.append(Caveat("warn", text))
     published = {
         e.values["published"].note for r in comparison.rows for e in r.entries
         if "published" in e.values

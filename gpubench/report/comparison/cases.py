@@ -18,6 +18,7 @@ from gpubench.report.comparison.marks import (
     band_of,
     kind,
     missing,
+    ratio_kinds,
     signed,
     speedup_text,
     time_band,
@@ -127,8 +128,10 @@ def _error_cell(index: int) -> _Cells:
 
 
 def _speedup_cell(comparison: Comparison, index: int, provenance: str) -> _Cells:
+    shown = ratio_kinds(comparison, index)
+
     def cell(row: Row) -> Cell:
-        found = row.speedup(index, provenance)
+        found = row.speedup(index, provenance) if provenance in shown else None
         if found is None:
             return _ABSENT
         mark = MARKS[kind(comparison, row, index, provenance)]

@@ -110,7 +110,7 @@ def _ratio(
     said: str = "",
 ) -> str:
     parts = [said] if said else []
-    if reference and subject is not comparison.reference:
+    if reference and value != reference and subject is not comparison.reference:
         parts.append(times(value / reference))
     return " · ".join(parts)
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gpubench.analysis.comparison import PROVENANCES, Comparison, Row, Speedup
+from gpubench.analysis.comparison import Comparison, Row, Speedup
 from gpubench.report.axes import log_ticks, rate_ticks
 from gpubench.report.comparison.marks import (
     SYMBOLS,
@@ -18,6 +18,7 @@ from gpubench.report.comparison.marks import (
     hover,
     kind,
     points,
+    ratio_kinds,
     signed,
     time_band,
     times,
@@ -49,7 +50,10 @@ def thinned(rows: Sequence[Row]) -> tuple[Sequence[Row], str]:
 
 def speedup_figure(comparison: Comparison, names: Names, index: int) -> FigureView | None:
     """Speed-ups of one subject, a column a class, from thin to compute-heavy cases."""
-    rows, note = thinned([r for r in comparison.rows if r.speedup(index)])
+    kinds = ratio_kinds(comparison, index)
+    rows, note = thinned(
+        [r for r in comparison.rows if any(r.speedup(index, p) for p in kinds)]
+    )  # fmt: skip
     if not rows:
         return None
     columns = [
@@ -94,7 +98,7 @@ def _speedup_data(
     }
     found = [
         (provenance, row, s)
-        for provenance in PROVENANCES
+        for provenance in ratio_kinds(comparison, index)
         for _, _, group in columns
         for row in group
         if (s := row.speedup(index, provenance))

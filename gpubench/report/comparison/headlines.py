@@ -22,6 +22,7 @@ from gpubench.report.comparison.marks import (
     classes,
     on_cpu,
     precision_tint,
+    ratio_kinds,
     times,
 )
 from gpubench.report.comparison.view import Headline, Line, TableView
@@ -37,7 +38,8 @@ def headlines(comparison: Comparison, names: Names) -> tuple[Headline, ...]:
     """A card for each subject and class; further provenances are lines of it."""
     found: dict[tuple[int, str, str], list[ClassSpeedup]] = defaultdict(list)
     for c in class_speedups(comparison):
-        found[c.subject, c.workload, c.precision].append(c)
+        if c.provenance in ratio_kinds(comparison, c.subject):
+            found[c.subject, c.workload, c.precision].append(c)
     return tuple(
         Headline(
             f"{name} over {names.reference}",
@@ -57,7 +59,7 @@ def headline_table(shown: tuple[Headline, ...], names: Names) -> TableView:
     lines = [
         Line((
             Cell(cards[0].title),
-            *(Cell(c.value, ", ".join(c.lines[:1] if c.absent else c.lines)) for c in cards),
+            *(Cell(c.value, ", ".join(c.lines[-1:] if c.absent else c.lines)) for c in cards),
         ))
         for cards in zip(*(h.cards for h in shown), strict=True)
     ]  # fmt: skip
@@ -89,7 +91,7 @@ def _card(
 def _from(comparison: Comparison, index: int, c: ClassSpeedup) -> str:
     cpu = c.provenance == "measured" and on_cpu(comparison, index)
     shown = ON_CPU if cpu else c.provenance
-    return f"{MARKS[shown]} {shown}, {c.cases} case{'s' if c.cases > 1 else ''}"
+    return f"{MARKS[shown]}\u00a0{shown}, {c.cases} case{'s' if c.cases > 1 else ''}"
 
 
 def _why_absent(

@@ -13,6 +13,7 @@ from gpubench.report.comparison.marks import (
     anchor,
     band_of,
     kind,
+    ratio_kinds,
     signed,
     time_band,
     times,
@@ -71,9 +72,10 @@ def _various(comparison: Comparison, rows: Sequence[Row], index: int) -> list[Ro
 def _ranked(comparison: Comparison, index: int) -> tuple[str, list[Row]]:
     """Rows by speed-up, of the most direct provenance that has more than a handful."""
     found = {
-        p: [r for r in comparison.rows if r.speedup(index, p)] for p in PROVENANCES
+        p: [r for r in comparison.rows if r.speedup(index, p)]
+        for p in ratio_kinds(comparison, index)
     }  # fmt: skip
-    enough = [p for p in PROVENANCES if len(found[p]) >= _FEW] or [p for p in found if found[p]]
+    enough = [p for p in found if len(found[p]) >= _FEW] or [p for p in found if found[p]]
     if not enough:
         return "", []
     rows = sorted(found[enough[0]], key=lambda r: -_ratio(r, index, enough[0]))

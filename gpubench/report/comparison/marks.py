@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gpubench.analysis.comparison import Comparison, Entry, Row, Speedup, Value
+from gpubench.analysis.comparison import PROVENANCES, Comparison, Entry, Row, Speedup, Value
 from gpubench.analysis.naming import names_of_cases
 from gpubench.spec import PRECISIONS
 from gpubench.units import percent, scaled, show
@@ -67,6 +67,17 @@ def kind(comparison: Comparison, row: Row, index: int, provenance: str) -> str:
         return provenance
     record = comparison.subjects[index].records.get(row.case.key)
     return ON_CPU if record is not None and record.device.type == "cpu" else provenance
+
+
+def ratio_kinds(comparison: Comparison, index: int) -> tuple[str, ...]:
+    """The provenances that speed-ups of a subject are shown from.
+
+    Of one GPU twice, predictions always agree; they are left out where anything else is known.
+    """
+    a, b = comparison.subjects[index].spec, comparison.reference.spec
+    direct = PROVENANCES[:-1]
+    known = any(r.speedup(index, p) for r in comparison.rows for p in direct)
+    return direct if known and a and b and a.key == b.key else PROVENANCES
 
 
 def on_cpu(comparison: Comparison, index: int) -> bool:

@@ -74,7 +74,7 @@ def test_the_verdict_comes_first_and_kinds_are_never_mixed(two):
     assert view.headline == "Comparable"
     assert "predictions" in view.scope.lower()
     cards = {c.title: c for c in view.headlines[0].cards}
-    assert cards["fp16"].lines[1].startswith("◇ predicted")
+    assert cards["fp16"].lines[1].startswith("◇\u00a0predicted")
     assert cards["tf32"].value == "–"
     assert "has no tf32 units" in cards["tf32"].lines[0]
     assert "against fp32 of v100" in cards["tf32"].lines[1]
@@ -85,8 +85,10 @@ def test_the_verdict_comes_first_and_kinds_are_never_mixed(two):
 
 def test_measured_values_join_with_their_errors(runs):
     view = comparison_view(runs)
-    assert "● measured" in view.headlines[0].cards[0].lines[1]
+    assert "●\u00a0measured" in view.headlines[0].cards[0].lines[1]
     assert view.scope == ""
+    assert "not to rely on" in view.caveats[0].text
+    assert not [c for c in view.columns if "speedup_predicted" in c.name]
     assert "Speed-up, measured" in [c.title for c in view.columns]
     assert any("Model error" in f.label for g in view.rows[5].details for f in g.facts)
 

@@ -18,7 +18,7 @@ from gpubench.launch.local import LocalLauncher
 from gpubench.plan import make_plan
 from gpubench.record import Environment, Modelled, Record, Run
 from gpubench.settings import with_settings
-from gpubench.spec import Case, DeviceInfo, Plan, Suite
+from gpubench.spec import PRECISIONS, Case, DeviceInfo, Plan, Suite
 from gpubench.store import Store
 from gpubench.units import bytes_iec
 
@@ -493,6 +493,8 @@ def _cannot_run(subject: Subject, case: Case) -> str | None:
     spec = subject.spec
     if spec is None:
         return "no datasheet facts, so no prediction" if subject.kind == "gpu" else None
+    if case.precision not in PRECISIONS:  # an imported run may hold anything
+        return f"precision {case.precision!r} is not known"
     if not spec.supports(case.precision):
         return spec.why_not(case.precision)
     if case.work and case.work.footprint_bytes > spec.memory_bytes:

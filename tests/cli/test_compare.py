@@ -140,3 +140,13 @@ def test_bad_usage(tmp_path: Path, arguments: list[str], words: str) -> None:
     assert done.returncode == 2, done.stderr + done.stdout
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_imported_run_of_an_unknown_precision_is_compared_all_the_same(
+    tmp_path: Path, store_url: str
+) -> None:
+    with Store(store_url) as store:
+        store.begin(run(label="odd"))
+        store.put(run().id, record(replace(gemm_case(), precision="fp3")))
+    done = gpubench("report", "--compare", "odd", "a100", "-o", "c.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

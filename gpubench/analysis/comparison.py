@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from gpubench.analysis.flags import flag_info
@@ -19,11 +18,10 @@ from gpubench.model.operators import PARAMETERS
 from gpubench.model.prediction import Predicted, predict_columns
 from gpubench.record import Measurement, Record, Run
 from gpubench.spec import Case
-from gpubench.stats import geometric_mean, summarize
+from gpubench.stats import summarize
 
 PROVENANCES: Final = ("measured", "published", "predicted")
 """Kinds of values, the most direct first."""
-TENSOR_PRECISIONS: Final = ("tf32", "fp16", "bf16", "fp8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +144,6 @@ class Row:
                 # in part, and intervals of two runs do not meet at their ends.
                 return Speedup(kind, b.time_s / a.time_s, b.low_s / a.high_s, b.high_s / a.low_s)
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassSpeedup:
-    """Geometric mean of the speed-ups of a class of cases, of one provenance."""
-
-    subject: int
-    workload: str
-    precision: str
-    provenance: str
-    cases: int
-    ratio: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,204 +329,3 @@ def _expectation(got: Predicted, row: int) -> Value:
         energy_j=None if math.isnan(energy) else energy,
         on_tensor_cores=bool(got.on_tensor_cores[row]),
     )
-
-
-def class_speedups(comparison: Comparison) -> tuple[ClassSpeedup, ...]:
-    """Geometric means by workload and precision, apart for each provenance.
-
-    The ends are the geometric means of the cases' ends: errors of a model are shared by
-    the cases of a class, so the mean of many is no better known than one.
-    """
-    found = []
-    for index in range(len(comparison.subjects) - 1):
-        groups: dict[tuple[str, str, str], list[Speedup]] = {}
-        for row in comparison.rows:
-            for kind in PROVENANCES:
-                speedup = row.speedup(index, kind)
-                if speedup:
-                    key = (row.case.workload, row.case.precision, kind)
-                    groups.setdefault(key, []).append(speedup)
-        for (workload, precision, kind), speedups in groups.items():
-            found.append(
-                ClassSpeedup(
-                    index, workload, precision, kind, len(speedups),
-                    *(geometric_mean([getattr(s, end) for s in speedups])
-                      for end in ("ratio", "low", "high")),
-                )
-            )  # fmt: skip
-    return tuple(found)
-
-
-def why(comparison: Comparison, row: Row, index: int) -> str:
-    """Why a subject is that much faster on a case: what bounds both, and the facts behind.
-
-    From the model's terms and the datasheets; empty where the model has no word on both.
-    """
-    a, b = row.entries[index].values.get("predicted"), row.entries[-1].values.get("predicted")
-    x, y = comparison.subjects[index].spec, comparison.reference.spec
-    if not (a and b and x and y):
-        return ""
-    precision = row.case.precision
-    parts = [
-        f"{a.bound}-bound"
-        if a.bound == b.bound
-        else f"{a.bound}-bound here, {b.bound}-bound on {y.name}"
-    ]
-    if "compute" in (a.bound, b.bound):
-        here, there = x.peak_flops(precision), y.peak_flops(precision)
-        if here and there:
-            parts.append(f"{here / there:.2g}x the {precision} {_units(a, b)}")
-    if "memory" in (a.bound, b.bound):
-        parts.append(f"{x.memory_bw_bytes_per_s / y.memory_bw_bytes_per_s:.2g}x the bandwidth")
-    if a.bound == b.bound == "launch":
-        parts.append("too short for either GPU's size to matter")
-    return ", ".join(parts)
-
-
-def _units(a: Value, b: Value) -> str:
-    """The peaks, by the units of the two GPUs."""
-    if a.on_tensor_cores == b.on_tensor_cores:
-        return "Tensor Core peak" if a.on_tensor_cores else "CUDA core peak"
-    names = {True: "Tensor Cores", False: "CUDA cores", None: "unknown units"}
-    return f"peak, {names[a.on_tensor_cores]} against {names[b.on_tensor_cores]}"
-
-
-@dataclass(frozen=True, slots=True)
-class TensorCoreGain:
-    """The article's two terms for one case on one subject, by the model.
-
-    Attributes:
-        tensor_core_s: C_TC, time of the arithmetic on Tensor Cores.
-        other_s: C_T, everything else: memory traffic that is not hidden, and launch.
-        total_s: the predicted time, their sum.
-        cuda_core_s: predicted time of the same product in FP32 on CUDA cores.
-    """
-
-    subject: int
-    case: Case
-    tensor_core_s: float
-    other_s: float
-    total_s: float
-    cuda_core_s: float
-
-    @property
-    def gain(self) -> float:
-        """How many times faster the Tensor Cores make the case."""
-        return self.cuda_core_s / self.total_s
-
-
-def tensor_core_gains(comparison: Comparison) -> tuple[TensorCoreGain, ...]:
-    """C_TC and C_T of every case that runs on Tensor Cores, beside FP32 on CUDA cores."""
-    asked: list[tuple[Asked, Value]] = []
-    for row in comparison.rows:
-        if row.case.precision not in TENSOR_PRECISIONS:
-            continue
-        for index, e in enumerate(row.entries):
-            p, spec = e.values.get("predicted"), comparison.subjects[index].spec
-            if p and spec and p.on_tensor_cores and p.compute_s is not None:
-                asked.append(((index, spec, row.case, "fp32"), p))
-    plain = expectations([question for question, _ in asked])
-    found = []
-    for (index, _, case, _), p in asked:
-        cores = plain[index, case.key]
-        if isinstance(cores, Value) and p.compute_s is not None:
-            on_tensor = min(p.compute_s, p.time_s)
-            found.append(
-                TensorCoreGain(index, case, on_tensor, p.time_s - on_tensor, p.time_s, cores.time_s)
-            )
-    return tuple(found)
-
-
-def disagreements(comparison: Comparison) -> tuple[tuple[int, Row], ...]:
-    """(subject, row) where model and knowledge disagree by more than the band, worst first."""
-    found = [
-        (index, row)
-        for row in comparison.rows
-        for index, e in enumerate(row.entries)
-        if e.outside_band
-    ]
-    return tuple(sorted(found, key=lambda f: -abs(_log_error(f[1].entries[f[0]]))))
-
-
-def _log_error(e: Entry) -> float:
-    error = e.model_error
-    return math.log1p(error) if error is not None else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Caveat:
-    """Something that limits the comparison.
-
-    Attributes:
-        severity: ``info``, ``warn`` or ``bad`` (not comparable).
-        text: one sentence.
-    """
-
-    severity: str
-    text: str
-
-
-FACTS_THAT_MATTER: Final = (
-    ("gpu.driver", "driver", "warn"), ("torch.version", "torch", "warn"),
-    ("torch.cuda", "CUDA", "warn"), ("cudnn.version", "cuDNN", "warn"),
-    ("gpu.power_limit_w", "power limit (W)", "warn"), ("gpu.ecc", "ECC", "warn"),
-    ("gpu.clock_locked", "locked clocks", "warn"), ("gpu.mig", "MIG", "bad"),
-    ("gpubench.version", "gpubench", "info"), ("cpu.model", "CPU", "info"),
-    ("cpu.threads_used", "threads", "warn"),
-)  # fmt: skip
-"""Facts of two runs that must agree for their times to compare, and how much it matters."""
-
-
-def caveats(comparison: Comparison) -> tuple[Caveat, ...]:
-    """What limits the comparison, the gravest first."""
-    found: list[Caveat] = []
-    runs = [(s.title, s.run) for s in comparison.subjects if s.run is not None and s.records]
-    for (title, run), (other_title, other) in pairwise(runs):
-        found += _differences(title, run, other_title, other)
-    kinds = {r.device.type for s in comparison.subjects for r in s.records.values()}
-    if kinds == {"cpu", "cuda"}:
-        found.append(Caveat("bad", "CPU and GPU measurements stand side by side."))
-    elif "cpu" in kinds and any(s.kind == "gpu" for s in comparison.subjects):
-        found.append(Caveat("bad", "A run on a CPU is compared with GPUs."))
-    bad = sum(v.doubtful for r in comparison.rows for e in r.entries for v in e.values.values())
-    if bad:
-        results = "1 measured result is" if bad == 1 else f"{bad} measured results are"
-        text = f"{results} wrong, impossible or otherwise not to rely on: no speed-up uses them."
-        found.append(Caveat("warn", text))
-    published = {
-        e.values["published"].note for r in comparison.rows for e in r.entries
-        if "published" in e.values
-    }  # fmt: skip
-    found += [Caveat("info", f"Published values: {note}.") for note in sorted(published)[:4]]
-    if any("predicted" in e.values for r in comparison.rows for e in r.entries):
-        found.append(
-            Caveat("info", "Predicted values come from datasheet facts; about 80 % of"
-                   " measurements on GPUs the model had not seen fall into the band.")
-        )  # fmt: skip
-    order = ("bad", "warn", "info")
-    return tuple(sorted(dict.fromkeys(found), key=lambda c: order.index(c.severity)))
-
-
-def _differences(title: str, run: Run, other_title: str, other: Run) -> list[Caveat]:
-    found = []
-    for key, name, severity in FACTS_THAT_MATTER:
-        a, b = run.environment.get(key), other.environment.get(key)
-        if a != b and None not in (a, b):
-            found.append(Caveat(severity, f"{name}: {a} in {title}, {b} in {other_title}."))
-    names = set(run.environment.facts) | set(other.environment.facts)
-    for key in sorted(n for n in names if n.startswith("switch.")):
-        a, b = run.environment.get(key), other.environment.get(key)
-        if a != b:
-            name = key.removeprefix("switch.")
-            found.append(Caveat("warn", f"{name}: {a} in {title}, {b} in {other_title}."))
-    if run.settings.get("quick") != other.settings.get("quick"):
-        found.append(Caveat("warn", "One of the runs was taken with --quick."))
-    return found
-
-
-def verdict(comparison: Comparison) -> str:
-    """``comparable``, ``comparable with caveats`` or ``not comparable``."""
-    worst = {c.severity for c in caveats(comparison)}
-    if "bad" in worst:
-        return "not comparable"
-    return "comparable with caveats" if "warn" in worst else "comparable"

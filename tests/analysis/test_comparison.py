@@ -4,19 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from gpubench.analysis.comparison import (
-    Caveat,
-    Comparison,
-    Subject,
-    Value,
-    caveats,
-    class_speedups,
-    compare,
-    disagreements,
-    tensor_core_gains,
-    verdict,
-    why,
-)
+from gpubench.analysis.caveats import Caveat, caveats, verdict
+from gpubench.analysis.comparison import Comparison, Subject, Value, compare
+from gpubench.analysis.gains import class_speedups, disagreements, tensor_core_gains, why
 from gpubench.catalogue import find
 from gpubench.record import DeviceRef, Environment, Failure, Record
 from gpubench.spec import Case

@@ -7,14 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 import gpubench
-from gpubench.analysis.comparison import (
-    PROVENANCES,
-    Caveat,
-    Comparison,
-    caveats,
-    tensor_core_gains,
-    verdict,
-)
+from gpubench.analysis.caveats import Caveat, caveats, verdict
+from gpubench.analysis.comparison import PROVENANCES, Comparison
+from gpubench.analysis.gains import tensor_core_gains
 from gpubench.report.comparison.cases import OUTSIDE, columns_and_rows, missing_groups
 from gpubench.report.comparison.cores import TERMS, gains_figure, gains_table
 from gpubench.report.comparison.facts import facts_table

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
-from gpubench.analysis.comparison import PROVENANCES, Comparison, Entry, Row, Value, why
+from gpubench.analysis.comparison import PROVENANCES, Comparison, Entry, Row, Value
 from gpubench.analysis.flags import flag_info
+from gpubench.analysis.gains import why
 from gpubench.analysis.naming import value_text
 from gpubench.report import view
 from gpubench.report.comparison.marks import (

@@ -6,7 +6,8 @@ import html
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gpubench.analysis.comparison import Comparison, TensorCoreGain
+from gpubench.analysis.comparison import Comparison
+from gpubench.analysis.gains import TensorCoreGain
 from gpubench.report.axes import linear_ticks
 from gpubench.report.comparison.marks import Names, hover, times, tint
 from gpubench.report.comparison.view import Line, TableView

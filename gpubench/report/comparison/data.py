@@ -8,18 +8,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from gpubench import codec
-from gpubench.analysis.comparison import (
-    PROVENANCES,
-    Comparison,
-    Entry,
-    Row,
-    Speedup,
-    Value,
-    caveats,
-    class_speedups,
-    verdict,
-    why,
-)
+from gpubench.analysis.caveats import caveats, verdict
+from gpubench.analysis.comparison import PROVENANCES, Comparison, Entry, Row, Speedup, Value
+from gpubench.analysis.gains import class_speedups, why
 from gpubench.errors import InputError
 from gpubench.report.comparison.marks import Names, names_in
 from gpubench.report.payload import compact, escape_script

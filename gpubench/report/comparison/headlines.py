@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Final
 
-from gpubench.analysis.comparison import (
-    PROVENANCES,
-    ClassSpeedup,
-    Comparison,
-    Row,
-    class_speedups,
-)
+from gpubench.analysis.comparison import PROVENANCES, Comparison, Row
+from gpubench.analysis.gains import ClassSpeedup, class_speedups
 from gpubench.report.comparison.marks import (
     ABSENT,
     MARKS,

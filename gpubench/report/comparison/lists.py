@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from gpubench.analysis.comparison import PROVENANCES, Comparison, Row, disagreements, why
+from gpubench.analysis.comparison import PROVENANCES, Comparison, Row
+from gpubench.analysis.gains import disagreements, why
 from gpubench.report.comparison.marks import (
     MARKS,
     Names,

@@ -6,14 +6,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gpubench.analysis.comparison import (
-    Caveat,
-    ClassSpeedup,
-    Comparison,
-    caveats,
-    class_speedups,
-    verdict,
-)
+from gpubench.analysis.caveats import Caveat, caveats, verdict
+from gpubench.analysis.comparison import Comparison
+from gpubench.analysis.gains import ClassSpeedup, class_speedups
 from gpubench.report.comparison.marks import (
     ABSENT,
     MARKS,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from saving import report
 
-ROUNDS = 12
+ROUNDS = 20
 SIZE = 512
 SETUP = f"""
 import torch
@@ -106,6 +106,19 @@ def main() -> None:
                 k: round(medians["gpubench"] / medians[k], 4)
                 for k in medians
                 if "gpubench" not in k
+            },
+            # Of the same round, within half a minute: drift of the machine cancels.
+            "paired_ratio": {
+                ours: {
+                    k: round(
+                        statistics.median(
+                            a / b for a, b in zip(times[ours], times[k], strict=True)
+                        ),
+                        4,
+                    )
+                    for k in ("torch.utils.benchmark", "pyperf")
+                }
+                for ours in ("gpubench", "gpubench, 3 launches")
             },
             "run_to_run_spread": {
                 k: round((q[2] - q[0]) / medians[k], 4) for k, q in quartiles.items()

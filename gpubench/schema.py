@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from pydantic import ValidationError as PydanticError
 
 from gpubench.errors import InputError, nearest
+from gpubench.spec import known_key
 
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
@@ -147,11 +148,7 @@ def first_error(error: PydanticError, places: Mapping[str, tuple[str, int]]) -> 
         p for p in problems if p["type"] in _TYPE_NAMES and p["loc"][:-1] == problem["loc"][:-1]
     ]
     text, expected, near = describe(problem, siblings, loc)
-    anchor = key
-    while anchor and anchor not in places:
-        cut = max(anchor.rfind("."), anchor.rfind("["))
-        anchor = anchor[:cut] if cut > 0 else ""
-    file, line = places.get(anchor, places.get("", ("", 1)))
+    file, line = places.get(known_key(places, key), places.get("", ("", 1)))
     return InputError(text, file=file, line=line, key=key or None, expected=expected, nearest=near)
 
 

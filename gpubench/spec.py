@@ -223,7 +223,12 @@ class Suite:
 
     def place(self, key: str) -> tuple[str | None, int | None]:
         """(file, line) of a key path, or of the nearest enclosing one that is known."""
-        while key and key not in self.places:
-            cut = max(key.rfind("."), key.rfind("["))
-            key = key[:cut] if cut > 0 else ""
-        return self.places.get(key, (self.source, None))
+        return self.places.get(known_key(self.places, key), (self.source, None))
+
+
+def known_key(places: Mapping[str, tuple[str, int]], key: str) -> str:
+    """A key path if its place is known, else the nearest enclosing one; empty for the file."""
+    while key and key not in places:
+        cut = max(key.rfind("."), key.rfind("["))
+        key = key[:cut] if cut > 0 else ""
+    return key

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from gpubench.api.expecting import device_id
 from gpubench.api.running import Listener, RunRequest, RunResult, run
-from gpubench.record import Run
-from gpubench.spec import DeviceInfo
 from gpubench.store import Store
 
 if TYPE_CHECKING:
@@ -23,24 +21,8 @@ def calibrate(
     from gpubench.model.calibration import model_errors
 
     (result,) = run(request, listener)
-    info = DeviceInfo(
-        type=result.records[0].device.type,
-        name=result.records[0].device.name,
-        uuid=_text_fact(result.run, "gpu.uuid"),
-        sm_count=_threads(result.run),
-    )
-    device = device_id(info, result.run.environment)
+    device = device_id(result.run.environment)
     made = make(result.records, device, result.run.id, result.run.started_at)
     with Store(request.store) as store:
         store.put_calibration(device, asdict(made))
     return made, model_errors(made, result.records), result
-
-
-def _text_fact(run: Run, key: str) -> str | None:
-    value = run.environment.get(key)
-    return None if value is None else str(value)
-
-
-def _threads(run: Run) -> int | None:
-    value = run.environment.get("cpu.threads_used")
-    return value if isinstance(value, int) else None

@@ -6,26 +6,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpubench.errors import InputError
-from gpubench.record import Environment, Modelled, Record
-from gpubench.spec import DeviceInfo
+from gpubench.record import Environment, Record
 from gpubench.store import Store
 
 if TYPE_CHECKING:
     from gpubench.model.calibration import Calibration
 
 
-def device_id(info: DeviceInfo, environment: Environment) -> str:
+def device_id(environment: Environment) -> str:
     """Identity of a device for calibrations: a GPU's UUID, or a CPU with its host and threads."""
-    if info.uuid:
-        return info.uuid
-    return f"{environment.get('host.name')}/{info.type}/{info.name}/{info.sm_count}"
+    uuid = environment.get("gpu.uuid")
+    if uuid is not None:
+        return str(uuid)
+    host, model, threads = (
+        environment.get(k) for k in ("host.name", "cpu.model", "cpu.threads_used")
+    )
+    return f"{host}/cpu/{model}/{threads}"
 
 
-def stored_calibration(
-    store: Store, info: DeviceInfo, environment: Environment
-) -> Calibration | None:
+def stored_calibration(store: Store, environment: Environment) -> Calibration | None:
     """The calibration of this device, where there is one."""
-    body = store.calibration(device_id(info, environment))
+    body = store.calibration(device_id(environment))
     if body is None:
         return None
     from gpubench.model.calibration import Calibration
@@ -54,6 +55,7 @@ def with_model(record: Record, calibration: Calibration | None = None) -> Record
         p = predict(find(record.device.gpu_key), case.workload, case.precision, case.params)
     except InputError:
         return record
-    calibrated = record.model.calibrated_s
-    modelled = Modelled(p.predicted_s, p.low_s, p.high_s, p.bound, calibrated)
-    return replace(record, model=modelled)
+    known = replace(
+        record.model, predicted_s=p.predicted_s, low_s=p.low_s, high_s=p.high_s, bound=p.bound
+    )
+    return replace(record, model=known)

@@ -133,7 +133,7 @@ def run(request: RunRequest, listener: Listener) -> list[RunResult]:
         listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
         plans = plan_suites(request, loaded, info, seed)
         results = []
-        calibration = stored_calibration(store, info, environment)
+        calibration = stored_calibration(store, environment)
         with _clocks(request, info, listener):
             for name, plan in zip(request.suites, plans, strict=True):
                 head = _new_run(request, name, plan, environment)
@@ -172,7 +172,7 @@ def resume(name: str, request: RunRequest, listener: Listener) -> RunResult:
             )
             head = replace(head, status="running", finished_at=None)
             store.update(head)
-            calibration = stored_calibration(store, info, environment)
+            calibration = stored_calibration(store, environment)
             with _clocks(again, info, listener):
                 return _execute(store, launcher, head, left, listener, calibration)
 

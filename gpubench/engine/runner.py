@@ -11,7 +11,7 @@ from gpubench.engine.peaks import peaks_of
 from gpubench.engine.timing import Progress, measure
 from gpubench.engine.trust import with_flags
 from gpubench.errors import CaseFailed, Unsupported
-from gpubench.ports import Call, Device, KernelTracer, Probe, Workload
+from gpubench.ports import Call, Device, KernelTracer, Probe
 from gpubench.record import DeviceRef, Failure, Measurement, Outcome, Record, Skip
 from gpubench.registry import workload
 from gpubench.spec import Case
@@ -101,14 +101,11 @@ class Runner:
             progress=progress,
         )
         measurement = replace(measurement, accuracy=accuracy)
-        measurement = self._traced(measurement, case, calls, work)
+        measurement = self._traced(measurement, case, calls)
         peaks = peaks_of(device.info, case.precision)
         return with_flags(measurement, case, device.info, peaks, self.quick)
 
-    def _traced(
-        self, m: Measurement, case: Case, calls: Sequence[Call], work: Workload
-    ) -> Measurement:
-        del work
+    def _traced(self, m: Measurement, case: Case, calls: Sequence[Call]) -> Measurement:
         if self.tracer is None:
             return m
         median_s = summarize(m.samples).median_s

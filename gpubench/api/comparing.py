@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gpubench import suite as suites
 from gpubench.errors import InputError, UnknownName
 from gpubench.plan import make_plan
-from gpubench.record import Run
+from gpubench.record import Record, Run
 from gpubench.spec import PRECISIONS, Case, DeviceInfo, Suite
 from gpubench.store import Store
 from gpubench.units import bytes_iec
@@ -69,17 +69,21 @@ def _subject(name: str, opened: Store, stored: Sequence[Run], suite: str | None)
         known = {r.id for r in stored} | {r.label for r in stored if r.label}
         aliases = {a for g in gpus() for a in (g.key, g.family, *g.aliases)}
         raise UnknownName("run, label or GPU", name, known | aliases) from None
-    run = next(
-        (r for r in stored if _is_of(opened, r, spec.key) and suite in (None, r.suite)), None
-    )
-    found = {r.case.key: r for r in opened.records(run.id)} if run else {}
+    run, found = _newest_of(opened, stored, spec.key, suite)
     return Subject(name, spec.name, "gpu", spec, run, found)
 
 
-def _is_of(opened: Store, run: Run, gpu_key: str) -> bool:
-    return run.environment.get("gpu.name") is not None and any(
-        r.device.gpu_key == gpu_key for r in opened.records(run.id)
-    )
+def _newest_of(
+    opened: Store, stored: Sequence[Run], gpu_key: str, suite: str | None
+) -> tuple[Run | None, dict[str, Record]]:
+    """The newest run (of a suite) on a GPU with its records; (None, nothing) without one."""
+    for run in stored:
+        if suite not in (None, run.suite) or run.environment.get("gpu.name") is None:
+            continue
+        found = {r.case.key: r for r in opened.records(run.id)}
+        if any(r.device.gpu_key == gpu_key for r in found.values()):
+            return run, found
+    return None, {}
 
 
 def _suite_or_none(name: str) -> Suite | None:

@@ -68,7 +68,7 @@ def _node(node: ast.expr, text: str) -> Expression:
             inner = _node(operand, text)
             return lambda names: _apply(operator.neg, text, inner(names))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            do, a, b = _BINARY[type(op)], _node(left, text), _node(right, text)
+            do, a, b = _of_numbers(_BINARY[type(op)]), _node(left, text), _node(right, text)
             return lambda names: _apply(do, text, a(names), b(names))
         case ast.Compare(left=left, ops=ops, comparators=rest):
             return _compare(text, _node(left, text), ops, [_node(r, text) for r in rest])
@@ -77,10 +77,21 @@ def _node(node: ast.expr, text: str) -> Expression:
     )
 
 
+def _of_numbers(do: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Arithmetic on numbers alone: a text times a large number would fill the memory."""
+
+    def apply(a: Any, b: Any) -> Any:
+        if not (isinstance(a, int | float) and isinstance(b, int | float)):
+            raise TypeError("only numbers can be calculated with")
+        return do(a, b)
+
+    return apply
+
+
 def _apply(do: Callable[..., Any], text: str, *values: Any) -> Any:
     try:
         return do(*values)
-    except (TypeError, ZeroDivisionError) as error:
+    except (TypeError, ZeroDivisionError, OverflowError) as error:
         shown = " and ".join(repr(v) for v in values)
         raise InputError(f"the condition {text!r} cannot use {shown}: {error}") from error
 

@@ -105,6 +105,7 @@ def make_plan(
         seed=seed,
         quick=quick,
         order=tuple(seen),
+        folder=suite.folder,
     )
 
 

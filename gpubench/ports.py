@@ -14,7 +14,18 @@ from gpubench.record import Accuracy, Fact, Reading, Record, TensorCoreUse
 from gpubench.spec import Case, DeviceInfo, Plan, Value, Work
 
 Call = Callable[[], object]
-"""One unit of work, submitted to the device by calling it."""
+"""One unit of work, submitted to the device by calling it. It may carry an attribute
+``footprint_bytes``: the memory of its inputs, where ``Work`` cannot know it."""
+
+
+class Buildable(Protocol):
+    """The part of a workload that runs."""
+
+    def build(self, device: Device, seed: int, data: str) -> Call:
+        """Allocate inputs on the device and return one call of the work."""
+
+    def check(self, device: Device, seed: int, data: str) -> Accuracy | None:
+        """Run once on fresh inputs and compare with FP64; None where there is no reference."""
 
 
 @dataclass(frozen=True, slots=True)

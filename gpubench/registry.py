@@ -21,6 +21,7 @@ from gpubench.errors import InputError, UnknownName
 from gpubench.ports import Workload
 
 WORKLOADS: Final[dict[str, str]] = {
+    "custom": "gpubench.workloads.custom:Custom",
     "gemm": "gpubench.workloads.gemm:Gemm",
     "memcpy": "gpubench.workloads.memcpy:Memcpy",
 }

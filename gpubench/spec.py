@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Final, TypeAlias
 
 PRECISIONS: Final = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8")
@@ -150,6 +151,7 @@ class Plan:
         skips: what will not, each with its reason.
         seed: seed of the random order and of the inputs.
         order: keys of cases and skips as they stand in the suite.
+        folder: where the suite's own code lies; None where it names none.
     """
 
     suite: str
@@ -160,6 +162,7 @@ class Plan:
     seed: int
     quick: bool = False
     order: tuple[str, ...] = ()
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +223,13 @@ class Suite:
     policy: Policy = field(default_factory=Policy)
     source: str | None = None
     places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of the file, where a benchmark names code of the user's; else None."""
+        if self.source is None or all(b.workload != "custom" for b in self.benchmarks):
+            return None
+        return str(PurePath(self.source).parent)
 
     def place(self, key: str) -> tuple[str | None, int | None]:
         """(file, line) of a key path, or of the nearest enclosing one that is known."""

@@ -56,6 +56,14 @@ def test_wrong_types_are_told_not_raised_raw() -> None:
         compile_expression("m / 0 > 1")(NAMES)
 
 
+@pytest.mark.parametrize(
+    "text", ["'a' * 10000000000", "'%9999999999d' % m", "[1] * 10000000000", "precision + 'x'"]
+)
+def test_arithmetic_is_of_numbers_alone(text: str) -> None:
+    with pytest.raises(InputError, match="only numbers"):
+        compile_expression(text)(NAMES)
+
+
 def test_absent_facts_order_with_nothing() -> None:
     names = names_of(gemm_case(), CPU)
     assert compile_expression("device.compute_capability >= 8.0")(names) is False

@@ -127,7 +127,7 @@ def run(request: RunRequest, listener: Listener) -> list[RunResult]:
     seed = _seed(request)
     with (
         Store(request.store) as store,
-        LocalLauncher(request.device, quick=request.quick) as launcher,
+        LocalLauncher(request.device, quick=request.quick, folder=loaded[0].folder) as launcher,
     ):
         info, environment = launcher.connect()
         listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
@@ -155,7 +155,8 @@ def resume(name: str, request: RunRequest, listener: Listener) -> RunResult:
             raise InputError(f"run {head.id} is of suite {past.get('suite')!r}")
         again = _resumed_request(request, head)
         loaded = load_suites(again.suites, again.settings)
-        with LocalLauncher(again.device, quick=again.quick) as launcher:
+        folder = loaded[0].folder
+        with LocalLauncher(again.device, quick=again.quick, folder=folder) as launcher:
             info, environment = launcher.connect()
             listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
             (plan,) = plan_suites(again, loaded, info, _seed(again))

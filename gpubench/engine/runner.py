@@ -11,7 +11,7 @@ from gpubench.engine.peaks import peaks_of
 from gpubench.engine.timing import Progress, measure
 from gpubench.engine.trust import with_flags
 from gpubench.errors import CaseFailed, Unsupported
-from gpubench.ports import Call, Device, KernelTracer, Probe
+from gpubench.ports import Buildable, Call, Device, KernelTracer, Probe
 from gpubench.record import DeviceRef, Failure, Measurement, Outcome, Record, Skip
 from gpubench.registry import workload
 from gpubench.spec import Case
@@ -87,9 +87,15 @@ class Runner:
             del error
 
     def _measured(self, case: Case, seed: int, progress: Progress | None) -> Measurement:
+        work = workload(case.workload).from_params(case.params, case.precision)
+        return self.measured(case, work, seed, progress)
+
+    def measured(
+        self, case: Case, work: Buildable, seed: int, progress: Progress | None = None
+    ) -> Measurement:
+        """Measure a case whose work is at hand; raises whatever goes wrong in it."""
         device, policy = self.device, case.policy
         device.prepare(case.precision)
-        work = workload(case.workload).from_params(case.params, case.precision)
         accuracy = work.check(device, (seed + CHECK_SEED) % 2**31, policy.data)
         measurement, calls = measure(
             device,

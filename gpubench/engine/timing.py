@@ -73,7 +73,8 @@ def measure(
     Args:
         build: makes the call for input set i; called once per set the cache policy needs.
         stop: fed with every sample; spoiled ones too, or a throttled GPU would never stop.
-        footprint_bytes: memory of one input set, for choosing how many to rotate over.
+        footprint_bytes: memory of one input set, for choosing how many to rotate over;
+            a call that knows better says so in an attribute of that name.
         probe: read while the device is busy, once a batch.
 
     Returns:
@@ -84,6 +85,7 @@ def measure(
     estimate_from = device.wall_s()
     estimate_s, warmed = device.estimate(first)
     estimating_s = device.wall_s() - estimate_from
+    footprint_bytes = getattr(first, "footprint_bytes", footprint_bytes)
     sets = device.input_sets(footprint_bytes, policy.cache, estimate_s)
     calls = [first, *(build(i) for i in range(1, sets))]
     with no_garbage_collection():
@@ -101,7 +103,8 @@ def measure(
             launches=(len(tally.times_s),),
         ),
         method=timer.method,
-        cache=timer.cache,
+        # One input set in turn with itself stays where it is.
+        cache="hot" if timer.cache == "rotating" and len(calls) == 1 else timer.cache,
         stopped_by=reason,
         warmup_calls=warmed,
         floor_s=timer.floor_s,

@@ -2,7 +2,7 @@
 
 It speaks the file format (``gpubench.codec``). Messages to it::
 
-    {"op": "hello", "device": "auto", "quick": false}
+    {"op": "hello", "device": "auto", "quick": false, "path": ["/where/user/code/lies"]}
     {"op": "case", "case": {...}, "seed": 7}
 
 and from it::
@@ -80,6 +80,9 @@ class Worker:
             self._send({"event": "refused", "problem": error.problem, "expected": error.expected})
             return 0
         runner = self._runner(device, bool(message.get("quick")))
+        # In front, as the folder of a script is: the user's own module is the one meant.
+        path = message.get("path", [])
+        sys.path[:] = [*path, *(p for p in sys.path if p not in path)]
         wake(device)
         # What the imports made stays: collecting it anew before each case takes 0.1 s.
         gc.collect()

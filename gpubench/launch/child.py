@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,15 +57,20 @@ class Child:
         """Process id of the worker."""
         return self._process.pid
 
-    def hello(self, device: str, quick: bool, timeout_s: float) -> Mapping[str, Any]:
+    def hello(
+        self, device: str, quick: bool, timeout_s: float, path: Sequence[str] = ()
+    ) -> Mapping[str, Any]:
         """Greet; returns the ``ready`` message.
+
+        Args:
+            path: folders in which the worker looks for modules first.
 
         Raises:
             WorkerRefused: the device is not usable; the message says why.
             GpubenchError: it did not come up.
         """
         try:
-            self._send({"op": "hello", "device": device, "quick": quick})
+            self._send({"op": "hello", "device": device, "quick": quick, "path": list(path)})
             message = self._await(("ready", "refused"), time.monotonic() + timeout_s, None)
         except CaseFailed as error:
             tail = self.stderr_tail()

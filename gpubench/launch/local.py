@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from gpubench.codec import decode_record, encode_case
@@ -47,15 +48,22 @@ class LocalLauncher:
         quick: whether the plan is a quick one, for the flags.
         memory_limit_bytes: resident memory at which a worker is ended; by default nearly
             all that is available when the launcher is made.
+        folder: where the first suite's own code lies, as in ``Plan.folder``.
     """
 
     def __init__(
-        self, device: str = "auto", *, quick: bool = False, memory_limit_bytes: int | None = None
+        self,
+        device: str = "auto",
+        *,
+        quick: bool = False,
+        memory_limit_bytes: int | None = None,
+        folder: str | None = None,
     ) -> None:
         self._request, self._quick = device, quick
         self._limit = memory_limit_bytes or available_memory_bytes()
         self._child: Child | None = None
         self._mode: str | None = None
+        self._folder, self._started_for = folder, folder
         self.info: DeviceInfo | None = None
         self.worker_starts = 0
 
@@ -86,6 +94,7 @@ class LocalLauncher:
         """
         for skip in plan.skips:
             yield Record(skip.case, ref(plan.device), Skip(skip.reason), started_at=_now())
+        self._folder = plan.folder
         rounds = max((c.policy.launches for c in plan.cases), default=0)
         earlier: dict[str, Record] = {}
         for turn in range(rounds):
@@ -123,7 +132,9 @@ class LocalLauncher:
 
     def _ready(self, mode: str) -> Child:
         """A worker for this precision mode; a fresh one if the last served another."""
-        if self._child is not None and self._mode not in (None, mode):
+        # Two suites may each have a module of the same name: they never share a process.
+        stranger = self._folder != self._started_for
+        if self._child is not None and (stranger or self._mode not in (None, mode)):
             self.close()
         if self._child is None:
             self._start()
@@ -133,9 +144,11 @@ class LocalLauncher:
 
     def _start(self) -> Mapping[str, Any]:
         self._child, self._mode = Child(self._limit), None
+        self._started_for = self._folder
         self.worker_starts += 1
+        path = user_path(self._folder)
         try:
-            return self._child.hello(self._request, self._quick, START_TIMEOUT_S)
+            return self._child.hello(self._request, self._quick, START_TIMEOUT_S, path)
         except GpubenchError:
             self._drop()
             raise
@@ -166,6 +179,13 @@ def shuffled(cases: Sequence[Case], seed: int) -> list[Case]:
     order = list(cases)
     random.Random(seed).shuffle(order)
     return sorted(order, key=lambda c: mode_of(c) == "tf32")
+
+
+def user_path(folder: str | None) -> tuple[str, ...]:
+    """Where a suite's own code is looked for: beside the suite, then in the current folder."""
+    if folder is None:
+        return ()
+    return tuple(dict.fromkeys((str(Path(folder).resolve()), str(Path.cwd()))))
 
 
 def mode_of(case: Case) -> str:

@@ -127,6 +127,7 @@ def _encode_measurement(m: Measurement) -> Json:
         "readings": [asdict(r) for r in m.readings],
         "ranges": [asdict(r) for r in m.ranges],
         "flags": list(m.flags),
+        "facts": dict(m.facts),
     }
 
 
@@ -392,6 +393,7 @@ def _decode_measurement(r: _Reader) -> Measurement:
         readings=tuple(_decode_reading(v, p) for p, v in r.values("readings")),
         ranges=tuple(_decode_range(v, p) for p, v in r.values("ranges")),
         flags=r.texts("flags"),
+        facts=r.scalars("facts"),
     )
 
 

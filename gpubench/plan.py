@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from gpubench.expression import (
     compile_filter,
     names_of,
 )
-from gpubench.ports import Workload
+from gpubench.ports import Expandable, Variant, Workload
 from gpubench.registry import workload
 from gpubench.spec import (
     PRECISIONS,
@@ -44,7 +44,7 @@ QUICK: Final[Mapping[str, Any]] = {
 """What ``--quick`` makes of every policy; results carry the flag ``quick``."""
 
 CACHES: Final = ("auto", "cold", "rotating", "hot")
-DATA: Final = ("normal", "uniform", "zeros")
+DATA: Final = ("normal", "uniform", "positive", "wide", "cancelling", "zeros")
 
 
 def case_key(workload_name: str, precision: str, identity: Mapping[str, Value]) -> str:
@@ -107,6 +107,66 @@ def make_plan(
         order=tuple(seen),
         folder=suite.folder,
     )
+
+
+def expanded(plan: Plan, ask: Callable[[Case], Sequence[Variant] | str]) -> Plan:
+    """Replace every case that stands for several by those the device names.
+
+    Args:
+        ask: variants of a case, or the reason why there are none.
+    """
+    if not any(_expands(c) for c in plan.cases):
+        return plan
+    cases: list[Case] = []
+    skips = list(plan.skips)
+    order = {key: [key] for key in plan.order}
+    for case in plan.cases:
+        if not _expands(case):
+            cases.append(case)
+            continue
+        found = ask(case)
+        if isinstance(found, str):
+            skips.append(PlannedSkip(case, found))
+            continue
+        variants = [(variant_of(case, v.params), v.reason) for v in found]
+        cases += [c for c, reason in variants if reason is None]
+        skips += [PlannedSkip(c, reason) for c, reason in variants if reason is not None]
+        order[case.key] = [c.key for c, _ in variants]
+    keys = dict.fromkeys(key for group in order.values() for key in group)
+    return replace(plan, cases=tuple(_once(cases)), skips=tuple(skips), order=tuple(keys))
+
+
+def _expands(case: Case) -> bool:
+    work = workload(case.workload).from_params(case.params, case.precision)
+    return isinstance(work, Expandable) and work.expands
+
+
+def _once(cases: Sequence[Case]) -> list[Case]:
+    """Two cases may name the same variant; it is measured once."""
+    return list({c.key: c for c in cases}.values())
+
+
+def variant_of(case: Case, params: Mapping[str, Value]) -> Case:
+    """The case that does the work of ``case`` in the way ``params`` says."""
+    work = workload(case.workload).from_params(params, case.precision)
+    return replace(
+        case,
+        key=case_key(case.workload, case.precision, {**work.identity(), **_axes(case)}),
+        params=work.params(),
+        label=work.label(),
+        work=work.work(),
+    )
+
+
+def _axes(case: Case) -> dict[str, Value]:
+    """Which of ``cache`` and ``data`` are part of a case's key: what its key was made with."""
+    identity = workload(case.workload).from_params(case.params, case.precision).identity()
+    policy = {"cache": case.policy.cache, "data": case.policy.data}
+    for names in ((), ("cache",), ("data",), ("cache", "data")):
+        axes: dict[str, Value] = {name: policy[name] for name in names}
+        if case_key(case.workload, case.precision, {**identity, **axes}) == case.key:
+            return axes
+    return {}
 
 
 def _with_baselines(cases: Sequence[Case]) -> tuple[Case, ...]:

@@ -131,6 +131,43 @@ class Workload(Protocol):
         """Run once on fresh inputs and compare with FP64; None where there is no reference."""
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way of doing the work of a case, found on the device.
+
+    Attributes:
+        params: parameters of the case that runs it.
+        reason: why it cannot run; None if it can.
+    """
+
+    params: Mapping[str, Value]
+    reason: str | None = None
+
+
+@runtime_checkable
+class Expandable(Protocol):
+    """A workload that may stand for several cases which only the device can name."""
+
+    @property
+    def expands(self) -> bool:
+        """Whether this very case does; pure."""
+
+    def expand(self, device: Device) -> Sequence[Variant]:
+        """The cases it stands for.
+
+        Raises:
+            Unsupported: there are none; the reason becomes the reason of the skip.
+        """
+
+
+@runtime_checkable
+class Observable(Protocol):
+    """A workload that can say how a call was done: the engine, its workspace, the backend."""
+
+    def observe(self, device: Device) -> Mapping[str, Fact]:
+        """Facts for the record, asked after the measurement in the same process."""
+
+
 class Probe(Protocol):
     """Watches the device while a case is measured."""
 

@@ -108,6 +108,7 @@ class Measurement:
         floor_s: the smallest time this method can resolve, measured just before.
         measuring_s: wall time spent on warm-up and samples.
         input_sets: distinct input sets that the calls rotated over.
+        facts: how the workload did it, in its own words: engine, workspace, backend.
     """
 
     samples: Samples
@@ -123,6 +124,7 @@ class Measurement:
     readings: tuple[Reading, ...] = ()
     ranges: tuple[Range, ...] = ()
     flags: tuple[str, ...] = ()
+    facts: Mapping[str, Fact] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

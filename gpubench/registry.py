@@ -23,6 +23,7 @@ from gpubench.ports import Workload
 WORKLOADS: Final[dict[str, str]] = {
     "custom": "gpubench.workloads.custom:Custom",
     "gemm": "gpubench.workloads.gemm:Gemm",
+    "conv2d": "gpubench.workloads.conv2d:Conv2d",
     "memcpy": "gpubench.workloads.memcpy:Memcpy",
 }
 

@@ -34,7 +34,7 @@ class PolicyModel(_Model):
     timeout_s: float = Field(120.0, gt=0, description="wall time of a case before it is killed")
     cache: Literal["auto", "cold", "rotating", "hot"] = "auto"
     launches: int = Field(1, ge=1, le=100, description="fresh processes to spread samples over")
-    data: Literal["normal", "uniform", "zeros"] = "normal"
+    data: Literal["normal", "uniform", "positive", "wide", "cancelling", "zeros"] = "normal"
 
 
 class ConditionModel(_Model):

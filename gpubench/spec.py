@@ -34,7 +34,8 @@ class Policy:
         cache: ``auto``, ``cold`` (flushed before every sample), ``rotating`` (input sets
             that together exceed the last-level cache) or ``hot``.
         launches: fresh processes over which the samples are spread.
-        data: distribution of the inputs: ``normal``, ``uniform`` or ``zeros``.
+        data: distribution of the inputs: ``normal``, ``uniform``, ``positive``, ``wide``,
+            ``cancelling`` (gemm and linear) or ``zeros``; see ``workloads.operands.fill``.
     """
 
     min_time_s: float = 0.3

@@ -31,7 +31,7 @@ from gpubench.yamlfile import Places
 AXES: Final = {
     "precision": "one of " + ", ".join(PRECISIONS),
     "cache": "auto, cold, rotating or hot",
-    "data": "normal, uniform or zeros",
+    "data": "normal, uniform, positive, wide, cancelling or zeros",
 }
 """Parameters that every workload has, beside its own."""
 

@@ -113,7 +113,8 @@ def dry_run(request: RunRequest) -> list[Plan]:
     loaded = load_suites(request.suites, request.settings)
     with LocalLauncher(request.device) as launcher:
         info, _ = launcher.connect()
-    return plan_suites(request, loaded, info, _seed(request))
+        plans = plan_suites(request, loaded, info, _seed(request))
+        return [launcher.expand(p) for p in plans]
 
 
 def run(request: RunRequest, listener: Listener) -> list[RunResult]:
@@ -131,7 +132,7 @@ def run(request: RunRequest, listener: Listener) -> list[RunResult]:
     ):
         info, environment = launcher.connect()
         listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
-        plans = plan_suites(request, loaded, info, seed)
+        plans = [launcher.expand(p) for p in plan_suites(request, loaded, info, seed)]
         results = []
         calibration = stored_calibration(store, environment)
         with _clocks(request, info, listener):
@@ -159,7 +160,7 @@ def resume(name: str, request: RunRequest, listener: Listener) -> RunResult:
         with LocalLauncher(again.device, quick=again.quick, folder=folder) as launcher:
             info, environment = launcher.connect()
             listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
-            (plan,) = plan_suites(again, loaded, info, _seed(again))
+            (plan,) = map(launcher.expand, plan_suites(again, loaded, info, _seed(again)))
             _same_or_refuse(head, plan, environment, listener)
             done = {
                 (r.case.benchmark, r.case.key)

@@ -68,6 +68,7 @@ class CpuDevice:
         """FP32 stays FP32: oneDNN may otherwise be allowed to compute it in BF16."""
         del precision
         torch.set_float32_matmul_precision("highest")
+        setattr(torch.backends.mkldnn, "enabled", True)  # noqa: B010  # a descriptor
 
     def synchronize(self) -> None:
         """Nothing to wait for: calls return when they are done."""

@@ -89,6 +89,7 @@ class CudaDevice:
         tf32 = precision == "tf32"
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = False
         matmul = torch.backends.cuda.matmul
         matmul.allow_fp16_reduced_precision_reduction = False
         matmul.allow_bf16_reduced_precision_reduction = False

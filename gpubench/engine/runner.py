@@ -11,7 +11,7 @@ from gpubench.engine.peaks import peaks_of
 from gpubench.engine.timing import Progress, measure
 from gpubench.engine.trust import with_flags
 from gpubench.errors import CaseFailed, Unsupported
-from gpubench.ports import Buildable, Call, Device, KernelTracer, Probe
+from gpubench.ports import Buildable, Call, Device, KernelTracer, Observable, Probe
 from gpubench.record import DeviceRef, Failure, Measurement, Outcome, Record, Skip
 from gpubench.registry import workload
 from gpubench.spec import Case
@@ -108,6 +108,8 @@ class Runner:
         )
         measurement = replace(measurement, accuracy=accuracy)
         measurement = self._traced(measurement, case, calls)
+        if isinstance(work, Observable):
+            measurement = replace(measurement, facts=work.observe(device))
         peaks = peaks_of(device.info, case.precision)
         return with_flags(measurement, case, device.info, peaks, self.quick)
 

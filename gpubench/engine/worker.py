@@ -4,6 +4,7 @@ It speaks the file format (``gpubench.codec``). Messages to it::
 
     {"op": "hello", "device": "auto", "quick": false, "path": ["/where/user/code/lies"]}
     {"op": "case", "case": {...}, "seed": 7}
+    {"op": "expand", "case": {...}}
 
 and from it::
 
@@ -11,6 +12,7 @@ and from it::
     {"event": "refused", "problem": "...", "expected": "..."}
     {"event": "progress", "samples": 40, "time_s": 0.001}
     {"event": "record", "record": {...}, "sticky": false}
+    {"event": "expanded", "variants": [{"params": {...}, "reason": null}], "reason": null}
 
 End of input ends it. Whatever a library prints goes to stderr, so that it cannot
 corrupt the protocol.
@@ -25,14 +27,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import IO, Any, Final
 
 from gpubench.codec import decode_case, dumps, encode_record
 from gpubench.devices.opening import open_device, translate_cuda, wake
-from gpubench.errors import InputError
-from gpubench.ports import Device, Probe
+from gpubench.errors import InputError, Unsupported
+from gpubench.ports import Device, Expandable, Probe, Variant
 from gpubench.record import Fact
 from gpubench.registry import workload
 from gpubench.spec import Case, DeviceInfo
@@ -88,7 +90,11 @@ class Worker:
         gc.collect()
         gc.freeze()
         for line in self._source:
-            self._serve_case(runner, json.loads(line))
+            request = json.loads(line)
+            if request["op"] == "expand":
+                self._expand(device, decode_case(request["case"], None))
+            else:
+                self._serve_case(runner, request)
             # A sticky error has been told; the parent starts a fresh process.
         return 0
 
@@ -117,6 +123,28 @@ class Worker:
         case = with_work(decode_case(message["case"], None))
         record, sticky = runner.run(case, int(message["seed"]), self._progress)
         self._send({"event": "record", "record": encode_record(record), "sticky": sticky})
+
+    def _expand(self, device: Device, case: Case) -> None:
+        """Name the cases that this one stands for on the device."""
+        work = workload(case.workload).from_params(case.params, case.precision)
+        variants: Sequence[Variant] = ()
+        reason = None
+        try:
+            device.prepare(case.precision)
+            assert isinstance(work, Expandable)
+            variants = work.expand(device)
+        except Unsupported as error:
+            reason = str(error)
+        except Exception as error:  # told as a reason; the run goes on without them
+            known = translate_cuda(error)
+            reason = str(known) if known else f"{type(error).__name__}: {error}"
+        self._send(
+            {
+                "event": "expanded",
+                "variants": [{"params": dict(v.params), "reason": v.reason} for v in variants],
+                "reason": reason,
+            }
+        )
 
     def _progress(self, samples: int, time_s: float) -> None:
         now = time.monotonic()

@@ -90,6 +90,15 @@ class Child:
         self._send({"op": "case", "case": dict(case), "seed": seed})
         return self._await(("record",), time.monotonic() + timeout_s, listen, timeout_s)
 
+    def expand(self, case: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
+        """Ask which cases one stands for; returns the ``expanded`` message.
+
+        Raises:
+            CaseFailed: the worker died or hung; it is gone then.
+        """
+        self._send({"op": "expand", "case": dict(case)})
+        return self._await(("expanded",), time.monotonic() + timeout_s, None, timeout_s)
+
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
         try:

@@ -21,6 +21,8 @@ from gpubench.engine.peaks import peaks_of
 from gpubench.engine.trust import with_flags
 from gpubench.errors import CaseFailed, GpubenchError
 from gpubench.launch.child import Child
+from gpubench.plan import expanded
+from gpubench.ports import Variant
 from gpubench.record import (
     DeviceRef,
     Environment,
@@ -85,6 +87,23 @@ class LocalLauncher:
         # Later workers must get the very device that was described, not "auto" again.
         self._request = self.info.torch_name
         return self.info, Environment(facts)
+
+    def expand(self, plan: Plan) -> Plan:
+        """The plan with every case that stands for several replaced by those.
+
+        A case that finds none, or whose search fails, becomes a skip with the reason.
+        """
+        return expanded(plan, self._variants)
+
+    def _variants(self, case: Case) -> Sequence[Variant] | str:
+        try:
+            message = self._ready(mode_of(case)).expand(encode_case(case), case.policy.timeout_s)
+        except CaseFailed as error:
+            self._drop()
+            return f"the search for its variants failed: {error}"
+        if message["reason"] or not message["variants"]:
+            return str(message["reason"] or "the device names no variant of it")
+        return [Variant(v["params"], v["reason"]) for v in message["variants"]]
 
     def run(self, plan: Plan, watch: Watch | None = None) -> Iterator[Record]:
         """Measure every case of the plan; skips first, then the cases in random order.

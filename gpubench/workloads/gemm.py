@@ -11,6 +11,7 @@ from gpubench.errors import InputError, UnknownName
 from gpubench.ports import Call, Device
 from gpubench.record import Accuracy
 from gpubench.spec import ELEMENT_BYTES, DeviceInfo, Value, Work
+from gpubench.workloads.operands import checkable, filled, seeded, sum_tolerance
 from gpubench.workloads.parameters import refuse_rest, whole
 
 if TYPE_CHECKING:
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
 
 TRANSPOSES: Final = ("nn", "nt", "tn", "tt")
 CHECK_ROWS: Final = 64
-
-# Unit roundoff u of each format: half the spacing of numbers at 1. Higham, Accuracy and
-# Stability of Numerical Algorithms, 2nd ed., section 2.1. TF32 has 10 explicit bits.
-ROUNDOFF: Final[Mapping[str, float]] = {
-    "fp64": 2.0**-53, "fp32": 2.0**-24, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-8,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +133,7 @@ class Gemm:
         """
         import torch
 
-        del data  # zeros would hide unwritten outputs and wrong indexing
-        a, b, out = self._operands(device, seed, "normal")
+        a, b, out = self._operands(device, seed, checkable(data))
         out.fill_(math.nan)
         (torch.mm if self.batch == 1 else torch.bmm)(a, b, out=out)
         device.synchronize()
@@ -148,72 +142,65 @@ class Gemm:
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randperm(self.m, generator=generator)[:CHECK_ROWS].to(a.device)
         products = torch.randperm(self.batch, generator=generator)[:8].tolist()
-        error = norm = 0.0
+        error = norm = spread = 0.0
         order = torch.randperm(self.k, generator=generator).to(a.device)
         for p in products:
             # Summed in another order: the same kernel in the same order would make the
             # same rounding errors, and FP64 would be compared with itself.
-            reference = a[p, rows][:, order].double() @ b[p, order].double()
+            left, right = a[p, rows][:, order].double(), b[p, order].double()
+            reference = left @ right
             error += float((out[p, rows].double() - reference).square().sum())
             norm += float(reference.square().sum())
+            spread += float((left.square() @ right.square()).sum())
         return Accuracy(
             rel_error=math.sqrt(error / norm) if norm > 0 else math.nan,
-            tolerance=self.tolerance(),
+            tolerance=self.tolerance() * max(1.0, math.sqrt(spread / norm) if norm > 0 else 1.0),
             reference="FP64 product of the same operands, summed in random order:"
             f" {len(rows)} of {self.m} rows"
             + (f" of {len(products)} of {self.batch} products" if self.batch > 1 else ""),
         )
 
     def tolerance(self) -> float:
-        """Largest relative error that is right for the precision.
+        """Largest relative error that is right for well-conditioned data; see ``check``.
 
-        Rounding errors of independent random terms grow as sqrt(k) u (Higham and Mary,
-        SIAM J. Sci. Comput. 41(5), 2019); inputs and output rounded once add 2 u. For
-        formats that accumulate in FP32 the second part is all. The bounds of FP32 and
-        TF32 are so far apart that TF32 in place of FP32 shows.
+        Where terms cancel, errors stay as large as the terms while the sums get small: the
+        bound then grows as sqrt(sum of squared terms) / |sum|, taken over the rows checked.
         """
-        u = ROUNDOFF[self.precision]
-        accumulate = 2.0**-53 if self.precision == "fp64" else 2.0**-24
-        rounding = 2 * u if self.precision in ("tf32", "fp16", "bf16") else 4 * u
-        return rounding + math.sqrt(self.k) * accumulate
+        return sum_tolerance(self.precision, self.k)
 
     def _operands(
         self, device: Device, seed: int, data: str
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         import torch
 
-        dtype = torch_dtype(self.precision)
-        target = device.info.torch_name
-        generator = torch.Generator(target).manual_seed(seed)
+        generator = seeded(device, seed)
+        kind = "normal" if data == "cancelling" else data
 
         def matrix(rows: int, columns: int, stored_transposed: bool) -> torch.Tensor:
             shape = (columns, rows) if stored_transposed else (rows, columns)
             full = shape if self.batch == 1 else (self.batch, *shape)
-            values = torch.empty(full, dtype=dtype, device=target)
-            fill(values, data, generator)
+            values = filled(device, full, self.precision, kind, generator)
             return values.transpose(-1, -2) if stored_transposed else values
 
         a = matrix(self.m, self.k, self.transpose[0] == "t")
         b = matrix(self.k, self.n, self.transpose[1] == "t")
+        if data == "cancelling":
+            cancel(a, b)
         shape = (self.m, self.n) if self.batch == 1 else (self.batch, self.m, self.n)
-        return a, b, torch.empty(shape, dtype=dtype, device=target)
+        return a, b, torch.empty(shape, dtype=a.dtype, device=a.device)
 
 
-def torch_dtype(precision: str) -> torch.dtype:
-    """The storage type of a precision; TF32 is stored as FP32."""
-    import torch
+def cancel(a: torch.Tensor, b: torch.Tensor) -> None:
+    """Make the sums of a b cancel, in place, all but a part of about 1 in 64.
 
-    return {
-        "fp64": torch.float64, "fp32": torch.float32, "tf32": torch.float32,
-        "fp16": torch.float16, "bf16": torch.bfloat16,
-    }[precision]  # fmt: skip
-
-
-def fill(values: torch.Tensor, data: str, generator: torch.Generator) -> None:
-    """Fill a tensor in place from the distribution that ``Policy.data`` names."""
-    if data == "zeros":
-        values.zero_()
-    elif data == "uniform":
-        values.uniform_(-1.0, 1.0, generator=generator)
-    else:
-        values.normal_(generator=generator)
+    The second half of the sum repeats the first with the opposite sign and a little noise;
+    a last odd term is zero.
+    """
+    half = a.shape[-1] // 2
+    if half == 0:
+        return
+    first, second = slice(0, half), slice(half, 2 * half)
+    noise = b[..., second, :] * 2.0**-6
+    a[..., second] = a[..., first]
+    b[..., second, :] = noise - b[..., first, :]
+    a[..., 2 * half :] = 0

@@ -125,7 +125,7 @@ class Kernel:
         device.synchronize()
         wanted = self.reference(*exact.args, **exact.kwargs)
         bound = TOLERANCES[self.precision] if self.tolerance is None else self.tolerance
-        name = getattr(self.reference, "__qualname__", repr(self.reference))
+        name = getattr(self.reference, "__name__", repr(self.reference))
         return Accuracy(relative_error(found, wanted), bound, f"{name} on the same inputs in FP64")
 
     def inputs(self, device: Device, seed: int, data: str) -> Inputs:
@@ -138,7 +138,10 @@ class Kernel:
             return self.given
         import torch
 
-        torch.manual_seed(seed)
+        # So that inputs made without a generator differ between sets and not between runs.
+        torch.default_generator.manual_seed(seed)
+        if device.info.type == "cuda":
+            torch.cuda.manual_seed(seed)
         offered = {
             "device": torch.device(device.info.torch_name), "dtype": stored_dtype(self.precision),
             "precision": self.precision, "seed": seed, "data": data,
@@ -188,7 +191,7 @@ class Signature:
     @classmethod
     def of(cls, function: Function) -> Signature:
         """The signature of a function, as far as it can be known."""
-        title = getattr(function, "__qualname__", repr(function))
+        title = getattr(function, "__name__", repr(function))
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):
@@ -254,7 +257,7 @@ def stored_dtype(precision: str) -> torch.dtype:
     """The storage type of a precision, FP8 included."""
     import torch
 
-    from gpubench.workloads.gemm import torch_dtype
+    from gpubench.workloads.operands import torch_dtype
 
     return torch.float8_e4m3fn if precision == "fp8" else torch_dtype(precision)
 

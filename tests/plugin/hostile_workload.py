@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gpubench.errors import InputError, Unsupported
+from gpubench.ports import Variant
 from gpubench.record import Accuracy
 from gpubench.spec import DeviceInfo, Value, Work
 
 BEHAVIOURS = (
     "ok", "raise", "segfault", "hang", "eat", "exit", "print", "wrong", "nan", "unsupported",
-    "slow", "memory_error", "sigkill",
+    "slow", "memory_error", "sigkill", "many", "none", "expand_segfault", "expand_raise",
 )  # fmt: skip
 
 
@@ -49,6 +50,23 @@ class Hostile:
 
     def work(self) -> Work | None:
         return Work(flops=1e6, bytes=1e3, footprint_bytes=1e3, formula="made up")
+
+    @property
+    def expands(self) -> bool:
+        return self.behaviour in ("many", "none", "expand_segfault", "expand_raise")
+
+    def expand(self, device: object) -> list[Variant]:
+        if self.behaviour == "none":
+            raise Unsupported("nothing of the kind here: pip install something")
+        if self.behaviour == "expand_segfault":
+            ctypes.string_at(0)
+        if self.behaviour == "expand_raise":
+            raise ValueError("lost count")
+        found = [Variant({"behaviour": "ok", "index": i}) for i in (1, 2)]
+        return [*found, Variant({"behaviour": "ok", "index": 3}, "three is too many")]
+
+    def observe(self, device: object) -> dict[str, object]:
+        return {"hostile.index": self.index, "hostile.rank": None}
 
     def unsupported(self, device: DeviceInfo) -> str | None:
         return None

@@ -102,3 +102,28 @@ def test_fp8_is_refused_with_the_reason() -> None:
     from tests.builders import A100
 
     assert "scale factors" in str(Gemm(m=1, n=1, k=1, precision="fp8").unsupported(A100))
+
+
+@pytest.mark.parametrize("data", ["uniform", "positive", "wide", "cancelling"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("k", [1, 65, 512])
+def test_right_results_pass_whatever_the_data(
+    device: CpuDevice, data: str, precision: str, k: int
+) -> None:
+    accuracy = Gemm(m=40, n=24, k=k, precision=precision).check(device, seed=3, data=data)
+    assert accuracy.ok, accuracy
+
+
+def test_cancellation_raises_the_error_and_with_it_the_bound(device: CpuDevice) -> None:
+    work = Gemm(m=64, n=64, k=1024)
+    plain, hard = (work.check(device, seed=3, data=d) for d in ("normal", "cancelling"))
+    assert hard.rel_error > 20 * plain.rel_error
+    assert 30 < hard.tolerance / plain.tolerance < 200
+
+
+def test_positive_and_wide_data_are_what_they_say(device: CpuDevice) -> None:
+    a, _, _ = Gemm(m=200, n=8, k=200)._operands(device, 1, "positive")
+    assert float(a.min()) >= 0
+    a, _, _ = Gemm(m=200, n=8, k=200)._operands(device, 1, "wide")
+    assert 1e4 < float(a.abs().max() / a.abs().min()) < 2**14.1
+    assert 0.4 < float((a > 0).double().mean()) < 0.6

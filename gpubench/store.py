@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -71,6 +71,36 @@ calibrations = sa.Table(
     sa.Column("device", sa.String(200), primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
 )
+
+
+accepted = sa.Table(
+    "accepted",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("case_key", sa.String(100), nullable=False),
+    sa.Column("device", sa.String(200), nullable=False),
+    sa.Column("run_id", sa.String(80), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("accepted_at", sa.String(40), nullable=False),
+    sa.Index("accepted_by_case", "case_key", "device"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Somebody's word that the level of a run is right for a case on a device.
+
+    Attributes:
+        device: identity of one device, as in ``put_calibration``.
+        run_id: the run whose record is the level; it may have been removed since.
+        accepted_at: ISO 8601, UTC.
+    """
+
+    case_key: str
+    device: str
+    run_id: str
+    reason: str
+    accepted_at: str
 
 
 def default_url() -> str:
@@ -254,7 +284,30 @@ class Store:
             connection.execute(calibrations.delete().where(calibrations.c.device == device))
             connection.execute(calibrations.insert().values(device=device, body=dumps(body)))
 
+    def accept(self, given: Acceptance) -> None:
+        """Add an acceptance. Older ones of the case and device stay; the newest counts."""
+        row = {name: getattr(given, name) for name in Acceptance.__slots__}
+        with self._translated(), self._engine.begin() as connection:
+            connection.execute(accepted.insert().values(**row))
+
     # ---- reading
+
+    def acceptances(self, case_key: str) -> list[Acceptance]:
+        """What was accepted for a case on any device, newest first."""
+        columns = [accepted.c[name] for name in Acceptance.__slots__]
+        query = sa.select(*columns).where(accepted.c.case_key == case_key)
+        query = query.order_by(accepted.c.id.desc())
+        with self._translated(), self._engine.connect() as connection:
+            return [Acceptance(*row) for row in connection.execute(query)]
+
+    def record(self, run_id: str, case_key: str) -> Record | None:
+        """The record of a case in a run; None where it has none."""
+        query = sa.select(records.c.body).where(
+            records.c.run_id == run_id, records.c.case_key == case_key
+        )
+        with self._translated(), self._engine.connect() as connection:
+            body = connection.execute(query).scalar()
+        return None if body is None else decode_record(json.loads(body))
 
     def calibration(self, device: str) -> dict[str, Any] | None:
         """The calibration of a device as it was put; None where there is none."""

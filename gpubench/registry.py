@@ -23,7 +23,16 @@ from gpubench.ports import Workload
 WORKLOADS: Final[dict[str, str]] = {
     "custom": "gpubench.workloads.custom:Custom",
     "gemm": "gpubench.workloads.gemm:Gemm",
+    "linear": "gpubench.workloads.linear:Linear",
+    "elementwise": "gpubench.workloads.streams:Elementwise",
+    "triad": "gpubench.workloads.streams:Triad",
+    "reduction": "gpubench.workloads.streams:Reduction",
+    "embedding": "gpubench.workloads.streams:Embedding",
+    "softmax": "gpubench.workloads.rowwise:Softmax",
+    "layernorm": "gpubench.workloads.rowwise:LayerNorm",
     "conv2d": "gpubench.workloads.conv2d:Conv2d",
+    "attention": "gpubench.workloads.attention:Attention",
+    "rnn": "gpubench.workloads.rnn:Rnn",
     "memcpy": "gpubench.workloads.memcpy:Memcpy",
 }
 

@@ -16,6 +16,7 @@ from gpubench.devices.host import (
     last_level_cache_bytes,
     memory_limit_bytes,
 )
+from gpubench.devices.switches import reset_algorithms
 from gpubench.ports import Call, Timed
 from gpubench.spec import DeviceInfo
 
@@ -68,7 +69,7 @@ class CpuDevice:
         """FP32 stays FP32: oneDNN may otherwise be allowed to compute it in BF16."""
         del precision
         torch.set_float32_matmul_precision("highest")
-        setattr(torch.backends.mkldnn, "enabled", True)  # noqa: B010  # a descriptor
+        reset_algorithms()
 
     def synchronize(self) -> None:
         """Nothing to wait for: calls return when they are done."""

@@ -18,6 +18,7 @@ from gpubench.devices.cuda_clock import (
     TorchCuda,
     choose_timer,
 )
+from gpubench.devices.switches import reset_algorithms
 from gpubench.errors import InputError, Unsupported
 from gpubench.ports import Call
 from gpubench.spec import DeviceInfo
@@ -89,7 +90,7 @@ class CudaDevice:
         tf32 = precision == "tf32"
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
-        torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = False
+        reset_algorithms()
         matmul = torch.backends.cuda.matmul
         matmul.allow_fp16_reduced_precision_reduction = False
         matmul.allow_bf16_reduced_precision_reduction = False

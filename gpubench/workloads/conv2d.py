@@ -51,7 +51,7 @@ def _algorithm(name: str, value: Value | None) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conv2d(Declared):
     """Cross-correlation of ``batch`` images, as in torch: y = x * w, one group, no dilation.
 

@@ -44,8 +44,8 @@ def moving(elements: float, precision: str, extra_bytes: float = 0.0) -> Work:
 class Elementwise(Declared):
     """A pointwise function of one tensor, or of two of the same shape, into a third.
 
-    ``pow`` gets a positive base; a function of two inputs given one uses the number 2 as
-    the second.
+    The base of ``pow``, the argument of ``sqrt`` and the divisor of ``div`` are in [0.5, 1.5);
+    a function of two inputs given one uses the number 2 as the second.
     """
 
     name: ClassVar[str] = "elementwise"
@@ -100,11 +100,16 @@ class Elementwise(Declared):
     def _operands(self, device: Device, seed: int, data: str) -> tuple[list[Any], torch.Tensor]:
         generator = seeded(device, seed)
         shape = (self.rows, self.cols)
-        positive = self.function in ("pow", "sqrt") and data != "zeros"
-        first = filled(device, shape, self.precision, "positive" if positive else data, generator)
+
+        def tensor(away_from_zero: bool) -> torch.Tensor:
+            if not away_from_zero or data == "zeros":
+                return filled(device, shape, self.precision, data, generator)
+            return filled(device, shape, self.precision, "positive", generator).add_(0.5)
+
+        first = tensor(self.function in ("pow", "sqrt"))
         found: list[Any] = [first]
         if self.operands == 2:
-            found.append(filled(device, shape, self.precision, data, generator))
+            found.append(tensor(self.function == "div"))
         elif self.function in BINARY:
             found.append(2.0)
         return found, first.new_empty(shape)

@@ -11,9 +11,6 @@ fast; the names of ``__all__`` are loaded when they are first used. Their types 
 ``__init__.pyi``: an import here, even one for type checkers, would tie every layer to all.
 """
 
-import importlib
-from typing import Any
-
 __version__ = "0.1.0"
 
 _LAZY = {
@@ -26,7 +23,9 @@ _LAZY = {
 __all__ = ["Measurement", "Summary", "__version__", "measure", "summarize"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module 'gpubench' has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(_LAZY[name]), name)

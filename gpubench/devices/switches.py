@@ -12,7 +12,7 @@ import torch
 
 
 def reset_algorithms() -> None:
-    """oneDNN on, cuDNN's heuristic without autotuning, every attention backend allowed."""
+    """OneDNN on, cuDNN's heuristic without autotuning, every attention backend allowed."""
     # A descriptor of the module's class, which type checkers take for an attribute.
     setattr(torch.backends.mkldnn, "enabled", True)  # noqa: B010
     torch.backends.cudnn.benchmark = False

@@ -20,6 +20,8 @@ from gpubench.model.hardware import Hardware
 from gpubench.model.terms import Array, Terms
 
 REGIMES: Final = ("compute", "memory", "power", "launch")
+_LIKE: Final = dict.fromkeys(("triad", "reduction", "embedding"), "elementwise")
+"""Streams that no measured row is of, and the class whose band they borrow."""
 _POWER_LIMITED: Final = 0.90
 """Clock share under which a prediction counts as limited by power."""
 
@@ -34,6 +36,7 @@ def _bands() -> dict[str, Any]:
 def class_of(workload: str, on_tensor: bool) -> str:
     """The class of residuals that a workload's predictions belong to."""
     known = _bands()["classes"]
+    workload = _LIKE.get(workload, workload)
     name = f"{workload}_tensor"
     return name if on_tensor and name in known else workload
 
@@ -68,7 +71,8 @@ def band(workload: str, on_tensor: bool, hw: Hardware, t: Terms) -> tuple[Array,
 def evidence(workload: str, on_tensor: bool) -> str:
     """What the band rests on, in one line."""
     note: str = _bands()["evidence"][class_of(workload, on_tensor)]
-    return note
+    like = _LIKE.get(workload)
+    return note if like is None else f"no rows of its own; as {like}: {note}"
 
 
 def _unseen(hw: Hardware) -> NDArray[np.bool_]:

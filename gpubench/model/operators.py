@@ -37,8 +37,10 @@ _DIRECTIONS: Final = {"fprop": 0.0, "dgrad": 1.0, "wgrad": 2.0}
 _CONV_ALGORITHMS: Final = {
     "auto": 0.0, "default": 0.0, "heuristic": 0.0, "benchmark": 0.0, "implicit": 1.0,
     "implicit_gemm": 1.0, "implicit_precomp_gemm": 1.0, "winograd_nonfused": 2.0,
-    "winograd": 3.0, "winograd_fused": 3.0,
+    "winograd": 3.0, "winograd_fused": 3.0, "deterministic": 0.0, "all": 0.0,
 }  # fmt: skip
+_ENGINE: Final = "eng"
+"""Names of cuDNN's plans begin so; which of its algorithms one is, the model does not know."""
 _LAYOUTS: Final = {"nchw": 0.0, "nhwc": 1.0, "channels_last": 1.0}
 _COPIES: Final = {"d2d": 0.0, "h2d": 1.0, "d2h": 2.0}
 
@@ -46,13 +48,16 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "gemm": ("m", "n", "k", "size", "batch", "transpose"),
     "linear": ("m", "n", "k", "size"),
     "elementwise": ("function", "inputs", "rows", "cols"),
+    "triad": ("elements",),
+    "reduction": ("function", "rows", "cols", "axis"),
+    "embedding": ("tokens", "dim", "vocab"),
     "softmax": ("rows", "cols"),
     "layernorm": ("rows", "cols"),
     "memcpy": ("bytes", "direction"),
     "conv2d": ("batch", "c_in", "c_out", "size", "kernel_size", "stride", "padding",
-               "direction", "algorithm", "layout"),
-    "attention": ("batch", "heads", "seq_len", "head_dim", "causal", "backend"),
-    "rnn": ("cell", "batch", "seq_len", "hidden", "skip_input"),
+               "direction", "algorithm", "layout", "width", "kernel_width"),
+    "attention": ("batch", "heads", "seq_len", "head_dim", "causal", "backend", "direction"),
+    "rnn": ("cell", "batch", "seq_len", "hidden", "skip_input", "direction"),
     "collective": ("op", "bytes", "world_size"),
     "model": ("model", "mode", "batch", "seq_len", "attention", "adapter", "optimizer", "head"),
 }  # fmt: skip
@@ -132,6 +137,28 @@ def _elementwise(rows: Rows) -> _Compute:
     return lambda hw, mask, _t, c: memory_model.elementwise(hw, inputs[mask], elements[mask], c)
 
 
+def _triad(rows: Rows) -> _Compute:
+    elements = rows.number("elements")
+    two = np.full_like(elements, 2.0)
+    return lambda hw, mask, _t, c: memory_model.elementwise(hw, two[mask], elements[mask], c)
+
+
+def _reduction(rows: Rows) -> _Compute:
+    """The matrix read once; what is written does not count beside it."""
+    elements = rows.number("rows") * rows.number("cols")
+    rows.number("axis", 1.0, least=0.0)
+    none = np.zeros_like(elements)
+    return lambda hw, mask, _t, c: memory_model.elementwise(hw, none[mask], elements[mask], c)
+
+
+def _embedding(rows: Rows) -> _Compute:
+    """Looked-up rows read and written; indices count little, and repeats are read again."""
+    elements = rows.number("tokens") * rows.number("dim")
+    rows.number("vocab")
+    one = np.ones_like(elements)
+    return lambda hw, mask, _t, c: memory_model.elementwise(hw, one[mask], elements[mask], c)
+
+
 def _softmax(rows: Rows) -> _Compute:
     r, cols = rows.number("rows"), rows.number("cols")
     return lambda hw, mask, _t, c: memory_model.softmax(hw, r[mask], cols[mask], c)
@@ -153,6 +180,10 @@ def _memcpy(rows: Rows) -> _Compute:
 
 def _conv2d(rows: Rows) -> _Compute:
     kernel = rows.number("kernel_size", 3.0)
+    rows.replace("algorithm", _ENGINE, "auto")
+    for name in ("width", "kernel_width"):
+        own = rows.number(name, 0.0, least=0.0)
+        rows.mark(own > 0, f"{name}: the model knows square images and filters only")
     columns = (
         rows.number("batch", 1.0), rows.number("c_in"), rows.number("c_out"),
         rows.number("size"), kernel, rows.number("stride", 1.0),
@@ -174,6 +205,7 @@ def _attention(rows: Rows) -> _Compute:
     seq, dim = rows.number("seq_len"), rows.number("head_dim", 64.0)
     causal = rows.choice("causal", _BOOLEANS, "false")
     fused = rows.choice("backend", _BACKENDS, "auto") > 0
+    _forward_only(rows, "attention")
 
     def compute(hw: Hardware, mask: NDArray[np.bool_], tensor: bool, c: Constants) -> Terms:
         g, s, d, causally = groups[mask], seq[mask], dim[mask], causal[mask]
@@ -184,6 +216,11 @@ def _attention(rows: Rows) -> _Compute:
         return _mix(fused[mask], whole, apart) if fused[mask].any() else apart
 
     return compute
+
+
+def _forward_only(rows: Rows, workload: str) -> None:
+    backward = rows.choice("direction", {"forward": 0.0, "forward_backward": 1.0}, "forward")
+    rows.mark(backward > 0, f"direction: the model knows the forward pass of {workload} only")
 
 
 def _mix(first: NDArray[np.bool_], a: Terms, b: Terms) -> Terms:
@@ -200,6 +237,7 @@ def _rnn(rows: Rows) -> _Compute:
     batch, hidden = rows.number("batch", 1.0), rows.number("hidden")
     steps = rows.number("seq_len", 1.0)
     skip = rows.choice("skip_input", _BOOLEANS, "false")
+    _forward_only(rows, "rnn")
     return lambda hw, mask, tensor, c: rnn_model.rnn(
         hw, tensor, gates[mask], batch[mask], steps[mask], hidden[mask], skip[mask], c
     )
@@ -216,7 +254,8 @@ def _collective(rows: Rows) -> _Compute:
 
 
 _OPERATORS: Final[Mapping[str, Callable[[Rows], _Compute]]] = {
-    "gemm": _gemm, "linear": _linear, "elementwise": _elementwise, "softmax": _softmax,
+    "gemm": _gemm, "linear": _linear, "elementwise": _elementwise, "triad": _triad,
+    "reduction": _reduction, "embedding": _embedding, "softmax": _softmax,
     "layernorm": _layernorm, "memcpy": _memcpy, "conv2d": _conv2d, "attention": _attention,
     "rnn": _rnn, "collective": _collective,
 }  # fmt: skip

@@ -73,6 +73,13 @@ class Rows:
             out[i] = code
         return out
 
+    def replace(self, name: str, start: str, by: str) -> None:
+        """Read every word of a column that begins with ``start`` as ``by``."""
+        raw = self._columns.get(name)
+        if raw is not None:
+            found = [by if str(v).startswith(start) else v for v in raw]
+            self._columns = {**self._columns, name: found}
+
     def mark(self, where: NDArray[np.bool_], problem: str) -> None:
         """Mark every case where ``where`` holds."""
         for i in np.nonzero(where)[0]:

@@ -56,24 +56,24 @@ class Elementwise(Declared):
     cols: int = sized("columns", 1)
     inputs: int = sized("tensors read: 1 or 2; 0: as the function takes", 0, least=0, most=2)
 
-    @property
-    def operands(self) -> int:
-        """Tensors read."""
-        return self.inputs or (2 if self.function in BINARY else 1)
+    def __post_init__(self) -> None:
+        """Fill in what ``inputs`` 0 means, so that equal work has equal parameters."""
+        if not self.inputs:
+            object.__setattr__(self, "inputs", 2 if self.function in BINARY else 1)
 
     def label(self) -> str:
         """E.g. ``gelu 4096x1024``."""
-        scalar = " scalar" if self.function in BINARY and self.operands == 1 else ""
+        scalar = " scalar" if self.function in BINARY and self.inputs == 1 else ""
         return f"{self.function}{scalar} {self.rows}x{self.cols}"
 
     def work(self) -> Work:
         """Each input read and the output written once."""
-        return moving((self.operands + 1) * self.rows * self.cols, self.precision)
+        return moving((self.inputs + 1) * self.rows * self.cols, self.precision)
 
     def unsupported(self, device: DeviceInfo) -> str | None:
         """No FP8, and no function of one tensor takes two."""
         del device
-        if self.function in UNARY and self.operands == 2:
+        if self.function in UNARY and self.inputs == 2:
             return f"{self.function} takes one input"
         return f"elementwise {NO_FP8}" if self.precision == "fp8" else None
 
@@ -108,7 +108,7 @@ class Elementwise(Declared):
 
         first = tensor(self.function in ("pow", "sqrt"))
         found: list[Any] = [first]
-        if self.operands == 2:
+        if self.inputs == 2:
             found.append(tensor(self.function == "div"))
         elif self.function in BINARY:
             found.append(2.0)

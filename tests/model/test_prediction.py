@@ -129,3 +129,37 @@ def test_explained_gemm_redone_by_hand() -> None:
     q = g["overlap_p"]
     total = v["launch_s"] + (p.compute_s**q + p.memory_s**q) ** (1 / q)
     assert total == pytest.approx(p.predicted_s)
+
+
+@pytest.mark.parametrize(
+    ("workload", "params", "moved"),
+    [
+        ("triad", {"elements": 10**8}, 3 * 4e8),
+        ("reduction", {"rows": 10**4, "cols": 10**4, "axis": 0}, 4e8),
+        ("embedding", {"tokens": 10**5, "dim": 1000, "vocab": 50000}, 2 * 4e8),
+    ],
+)
+def test_streams_without_rows_of_their_own_go_by_their_bytes(
+    workload: str, params: dict[str, int], moved: float
+) -> None:
+    gpu = find("a100-sxm4-40gb")
+    found = predict(gpu, workload, "fp32", params)
+    assert found.bound == "memory"
+    rate = moved / found.predicted_s
+    assert 0.8 * gpu.memory_bw_bytes_per_s < rate < gpu.memory_bw_bytes_per_s
+
+
+def test_what_the_model_does_not_know_is_refused_not_guessed() -> None:
+    gpu = find("v100-sxm2-16gb")
+    conv = {"batch": 8, "c_in": 64, "c_out": 64, "size": 56, "padding": 1}
+    assert predict(gpu, "conv2d", "fp32", {**conv, "algorithm": "eng12_k5=1"}) == predict(
+        gpu, "conv2d", "fp32", conv
+    )
+    for workload, params, text in (
+        ("conv2d", {**conv, "width": 30}, "square images"),
+        ("rnn", {"hidden": 64, "direction": "forward_backward"}, "forward pass of rnn only"),
+        ("attention", {"seq_len": 64, "direction": "forward_backward"}, "forward pass of att"),
+        ("conv2d", {**conv, "algorithm": "winogard"}, "winograd"),
+    ):
+        with pytest.raises(InputError, match=text):
+            predict(gpu, workload, "fp32", params)

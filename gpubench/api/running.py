@@ -224,7 +224,7 @@ def plan_digest(plan: Plan) -> str:
 def _resumed_request(request: RunRequest, head: Run) -> RunRequest:
     past: Mapping[str, Any] = head.settings
     if "suite" not in past:
-        raise InputError(f"run {head.id} was imported and cannot be resumed")
+        raise InputError(f"run {head.id} was imported or measured in tests: nothing to resume")
     return replace(
         request,
         suites=(str(past["suite"]),),

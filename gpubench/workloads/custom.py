@@ -17,7 +17,8 @@ from gpubench.expression import compile_expression
 from gpubench.ports import Call, Device
 from gpubench.record import Accuracy
 from gpubench.spec import ELEMENT_BYTES, DeviceInfo, Value, Work
-from gpubench.workloads.kernel import OFFERED, Function, Kernel
+from gpubench.workloads.kernel import OFFERED, Kernel
+from gpubench.workloads.signature import Function
 
 _PLACE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _COUNT: Final = "a number, or arithmetic over the case's parameters such as 2*n*n*element_bytes"

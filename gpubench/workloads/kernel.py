@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,11 +23,10 @@ from gpubench.errors import CaseFailed, nearest
 from gpubench.ports import Call, Device
 from gpubench.record import Accuracy
 from gpubench.spec import Value
+from gpubench.workloads.signature import Function, Signature
 
 if TYPE_CHECKING:
     import torch
-
-Function = Callable[..., object]
 
 OFFERED: Final[Mapping[str, str]] = {
     "device": "torch.device to put inputs on",
@@ -157,7 +155,7 @@ class Kernel:
         left = {
             k: v for k, v in self.own.items()
             if (k in target.names or (target.takes(k) and not first.takes(k)))
-            and k not in target.filled(made)
+            and k not in target.filled(made.args, made.kwargs)
         }  # fmt: skip
         return Inputs(made.args, {**made.kwargs, **left})
 
@@ -171,58 +169,6 @@ class Kernel:
                     + " and ".join(t.described() for t in takers)
                     + (f"; did you mean {close!r}?" if close else "")
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What a function can be given by name.
-
-    Attributes:
-        names: parameters that can be passed by keyword.
-        anything: whether it has ``**kwargs``, or is a builtin that tells no signature and
-            has to be trusted.
-    """
-
-    title: str
-    names: tuple[str, ...]
-    anything: bool
-    signature: inspect.Signature | None
-
-    @classmethod
-    def of(cls, function: Function) -> Signature:
-        """The signature of a function, as far as it can be known."""
-        title = getattr(function, "__name__", repr(function))
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):
-            return cls(title, (), True, None)
-        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        parameters = signature.parameters.values()
-        return cls(
-            title,
-            tuple(p.name for p in parameters if p.kind in kinds),
-            any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
-            signature,
-        )
-
-    def takes(self, name: str) -> bool:
-        """Whether an own parameter of that name can be passed."""
-        return name in self.names or self.anything
-
-    def named(self, offered: Mapping[str, Any]) -> dict[str, Any]:
-        """Of what is offered, what the function asks for by name."""
-        return {k: v for k, v in offered.items() if k in self.names}
-
-    def filled(self, inputs: Inputs) -> frozenset[str]:
-        """Parameters that these arguments fill already."""
-        if self.signature is None:
-            return frozenset(inputs.kwargs)
-        # Arguments that do not fit raise here, as the call itself would.
-        return frozenset(self.signature.bind_partial(*inputs.args, **inputs.kwargs).arguments)
-
-    def described(self) -> str:
-        """For messages: ``inputs(rows, cols)``."""
-        return f"{self.title}({', '.join((*self.names, *(['**'] if self.anything else [])))})"
 
 
 def relative_error(found: object, wanted: object) -> float:

@@ -55,11 +55,20 @@ def names_of_cases(given: Sequence[Case]) -> dict[str, str]:
     # A benchmark of one shape is named by what tells it from the rest of the run.
     wider = {workload: _varying(cases) for workload, cases in workloads.items()}
     return {
-        case.key: _name(case, varying or wider[case.workload])
+        case.key: _name(case, varying or wider[case.workload]) + _axes(case, cases)
         for cases in groups.values()
         for varying in [_varying(cases)]
         for case in cases
     }
+
+
+def _axes(case: Case, cases: Sequence[Case]) -> str:
+    """Cache state and data, where they tell cases of a benchmark apart."""
+    words = []
+    for axis in ("cache", "data"):
+        if len({getattr(c.policy, axis) for c in cases}) > 1:
+            words.append(f" {getattr(case.policy, axis)}")
+    return "".join(words)
 
 
 def _varying(cases: Sequence[Case]) -> frozenset[str]:

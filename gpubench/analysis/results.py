@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
-from gpubench.analysis.naming import case_names
+from gpubench.analysis.naming import case_names, value_text
 from gpubench.record import Failure, Measurement, Record, Run, Skip, Summary
 from gpubench.stats import ratio_interval, summarize
 
@@ -189,4 +189,20 @@ def _speedup(
     against = summaries[id(base)]
     if min(summary.ci_low_s, against.ci_low_s) <= 0:
         return None, "a time of zero has no ratio"
-    return Interval(*ratio_interval(against, summary)), f"against {base.case.precision}"
+    return Interval(*ratio_interval(against, summary)), f"against {_other(record, base)}"
+
+
+def _other(record: Record, base: Record) -> str:
+    """What the baseline is: its precision, or what else tells it from the case."""
+    if base.case.precision != record.case.precision:
+        return base.case.precision
+    differing = [
+        f"{name}={value_text(value)}"
+        for name, value in base.case.params.items()
+        if record.case.params.get(name) != value
+    ]
+    for name in ("cache", "data"):
+        value = getattr(base.case.policy, name)
+        if value != getattr(record.case.policy, name):
+            differing.append(f"{name}={value}")
+    return ", ".join(differing) or base.case.precision

@@ -2,66 +2,105 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gpubench.analysis.naming import value_text
 from gpubench.analysis.results import Result
-from gpubench.units import scaled
+from gpubench.report.series import crossed, is_number, param, varying
+from gpubench.units import bytes_iec, scaled
 
 _DIMENSIONS: Final = ("m", "n", "k")
 _MAX_TICKS: Final = 9
+_MAX_CATEGORIES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What cases are plotted against: a title, a value for each case, ticks as Plotly has them."""
+    """What cases are plotted against: a title, a value for each case, ticks as Plotly has them.
+
+    Attributes:
+        lines: whether points of one series follow each other on it.
+        param: the parameter it is, where it is one.
+    """
 
     title: str
     value: Callable[[Result], float | None]
     ticks: dict[str, Any]
     lines: bool
     phrase: str
+    param: str | None = None
 
 
 def sweep_axis(results: Sequence[Result]) -> Axis | None:
-    """The axis of a benchmark: the one parameter it sweeps, or else the work of a call.
+    """The axis of a benchmark.
 
-    ``lines`` says whether points of one precision follow each other on it.
+    The one size it sweeps; or, where shapes move as a whole, the work of a call; or, where
+    no size moves, the parameter with most values as categories. None where nothing varies.
     """
     name = _swept(results)
     if name:
         values = sorted({v for r in results if (v := _param(r, name)) is not None})
         title = "m = n = k" if name == "k" and _cubic(results) else name
-        return Axis(title, lambda r: _param(r, name), value_ticks(values), True, title)
-    return _work_axis(results)
+        ticks = value_ticks(values)
+        if name == "bytes":
+            ticks["ticktext"] = [bytes_iec(v) for v in ticks["tickvals"]]
+        return Axis(title, lambda r: _param(r, name), ticks, True, title, name)
+    if not _sizes(results):
+        return _category_axis(results) or _work_axis(results)
+    return _work_axis(results) or _category_axis(results)
 
 
 def _swept(results: Sequence[Result]) -> str | None:
     if _cubic(results):
         return "k"
-    names = {n for r in results for n in r.record.case.params}
-    varying = [n for n in names if len({r.record.case.params.get(n) for r in results}) > 1]
-    if len(varying) != 1:
+    sizes = _sizes(results)
+    others = {n for n in varying(results) if not is_number(results, n)} - set(crossed(results))
+    return sizes[0] if len(sizes) == 1 and not others else None
+
+
+def _sizes(results: Sequence[Result]) -> list[str]:
+    """Numbers that vary by themselves; not such as the operands that a function takes."""
+    numbers = [n for n in varying(results) if is_number(results, n)]
+    return [n for n in numbers if not any(_follows(results, n, k) for k in crossed(results))]
+
+
+def _follows(results: Sequence[Result], name: str, key: str) -> bool:
+    """Whether the value of ``key`` decides that of ``name``."""
+    pairs = {(param(r, key), param(r, name)) for r in results}
+    return len(pairs) == len({k for k, _ in pairs})
+
+
+def _category_axis(results: Sequence[Result]) -> Axis | None:
+    """The crossed parameter with most values, its values side by side."""
+    names = crossed(results)
+    counts = {n: list(dict.fromkeys(param(r, n) for r in results)) for n in names}
+    if not counts:
         return None
-    values = [_param(r, varying[0]) for r in results]
-    return varying[0] if all(v is not None and v > 0 for v in values) else None
+    name = max(counts, key=lambda n: len(counts[n]))
+    places = {v: float(i) for i, v in enumerate(counts[name])}
+    if len(places) > _MAX_CATEGORIES:
+        return None
+    ticks = {
+        "tickvals": list(places.values()),
+        "ticktext": [html.escape(value_text(v) if v is not None else "–") for v in places],
+        "range": [-0.6, len(places) - 0.4],
+    }
+    return Axis(name, lambda r: places.get(param(r, name)), ticks, False, name, name)
 
 
 def _cubic(results: Sequence[Result]) -> bool:
-    """Whether size is all that varies: m = n = k everywhere and nothing else moves."""
-    rest = set()
+    """Whether m = n = k everywhere, several of them, and all else that moves is crossed."""
     for r in results:
-        params = r.record.case.params
-        shape = {params.get(d) for d in _DIMENSIONS}
+        shape = {r.record.case.params.get(d) for d in _DIMENSIONS}
         if len(shape) != 1 or None in shape:
             return False
-        rest.add(
-            tuple(sorted((k, str(v)) for k, v in params.items() if k not in (*_DIMENSIONS, "size")))
-        )
-    sizes = [r.record.case.params["k"] for r in results]
-    return len(rest) == 1 and len(set(sizes)) > 1 and all(_param(r, "k") for r in results)
+    rest = set(varying(results)) - {*_DIMENSIONS, "size"} - set(crossed(results))
+    sizes = {_param(r, "k") for r in results}
+    return not rest and len(sizes) > 1 and None not in sizes
 
 
 def _param(result: Result, name: str) -> float | None:

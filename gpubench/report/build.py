@@ -16,6 +16,7 @@ from gpubench.report import figures
 from gpubench.report.cards import cards
 from gpubench.report.distributions import noise_figure
 from gpubench.report.environment import environment_groups
+from gpubench.report.errors import error_figures
 from gpubench.report.expectations import model_figures
 from gpubench.report.figures import MAX_FIGURES
 from gpubench.report.roofline import roofline_figure
@@ -205,7 +206,7 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
         _section(f"{ids.prefix}models", "Cost model against measurement",
                  model_figures(rows, ids), _no_model(rows)),
         _section(f"{ids.prefix}errors", "Error against FP64",
-                 [f for f in [figures.error_figure(rows, ids)] if f],
+                 error_figures(rows, ids),
                  "No error chart: no result has an error against FP64 to show."),
         _section(f"{ids.prefix}noise-section", "Sample distributions",
                  [f for f in [noise_figure(rows, ids)] if f],

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from gpubench.analysis.findings import cases_text
 from gpubench.analysis.results import Result
-from gpubench.report.traces import Ids, color, doubtful
+from gpubench.report.series import color
+from gpubench.report.traces import Ids, doubtful
 from gpubench.report.view import Card, Link
 from gpubench.spec import PRECISIONS
 from gpubench.stats import geometric_mean

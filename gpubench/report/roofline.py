@@ -13,7 +13,8 @@ import plotly.graph_objects as go
 
 from gpubench.analysis.results import MEASURED_CPU, Result
 from gpubench.report.axes import log_ticks
-from gpubench.report.traces import Ids, by_precision, color, empty_figure, plain, scatter, thinned
+from gpubench.report.series import color
+from gpubench.report.traces import Ids, by_precision, empty_figure, plain, scatter, thinned
 from gpubench.report.view import FigureView
 from gpubench.units import scaled
 

@@ -16,22 +16,12 @@ import plotly.graph_objects as go
 
 from gpubench.analysis.flags import flag_info
 from gpubench.analysis.results import MEASURED_CPU, Interval, Result
+from gpubench.report.series import Series, precision_series
 from gpubench.spec import PRECISIONS
 from gpubench.units import scaled, show
 
 MAX_POINTS: Final = 1500
 """Points a figure draws; beyond that every n-th, and the figure says so."""
-
-SYMBOLS: Final = {
-    "fp64": "diamond",
-    "fp32": "circle",
-    "tf32": "square",
-    "fp16": "triangle-up",
-    "bf16": "triangle-down",
-    "fp8": "pentagon",
-}
-_SIZES: Final = {"fp16": 13, "bf16": 9.5}
-"""Marker sizes: FP16 and BF16 often coincide, and a small one on a large one shows both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +33,6 @@ class Ids:
     def case(self, result: Result) -> str:
         """The anchor of a case."""
         return f"{self.prefix}case-{result.record.case.key}"
-
-
-def color(precision: str) -> str:
-    """The CSS variable that colours a precision."""
-    return f"var(--c-{precision if precision in SYMBOLS else 'other'})"
-
-
-def symbol(result: Result) -> str:
-    """The marker of a precision; open where it was measured on CPU."""
-    shape = SYMBOLS.get(result.record.case.precision, "hexagon")
-    return shape + "-open" if result.provenance == MEASURED_CPU else shape
 
 
 def doubtful(result: Result) -> bool:
@@ -117,30 +96,35 @@ def scatter(
     pick: Callable[[Result], Interval | None],
     metric: str,
     *,
+    series: Sequence[Series] | None = None,
     lines: bool = False,
     errors: bool = True,
 ) -> list[Any]:
-    """A trace for each precision, and one of crosses over the doubtful points."""
+    """A trace for each series, and one of crosses over the doubtful points.
+
+    Args:
+        series: as ``series_of`` has them; by precision alone where it is not given.
+    """
     traces = []
-    for precision, group in by_precision(results).items():
+    for one in series if series is not None else precision_series(results):
         points = sorted(
-            ((x(r), pick(r), r) for r in group), key=lambda p: (p[0] is None, p[0] or 0.0)
+            ((x(r), pick(r), r) for r in one.results), key=lambda p: (p[0] is None, p[0] or 0.0)
         )
         kept = [(a, b, r) for a, b, r in points if a is not None and b is not None]
         if not kept:
             continue
-        suffix = " (CPU)" if kept[0][2].provenance == MEASURED_CPU else ""
+        name = html.escape(one.name + (" (CPU)" if one.on_cpu else ""))
         traces.append(
             go.Scatter(
                 x=[a for a, _, _ in kept],
                 y=[b.value for _, b, _ in kept],
                 mode="lines+markers" if lines else "markers",
-                name=html.escape(precision + suffix),
-                legendgroup=html.escape(precision),
-                marker={"symbol": [symbol(r) for _, _, r in kept], "size": _SIZES.get(precision, 9),
-                        "color": color(precision), "line": _outline(kept[0][2], precision)},
-                line={"color": color(precision), "width": 1.6},
-                error_y=_errors([b for _, b, _ in kept]) | {"color": color(precision)}
+                name=name,
+                legendgroup=html.escape(one.name),
+                marker={"symbol": [_symbol(one, r) for _, _, r in kept], "size": one.size,
+                        "color": one.color, "line": _outline(one)},
+                line={"color": one.color, "width": 1.6, "dash": one.dash},
+                error_y=_errors([b for _, b, _ in kept]) | {"color": one.color}
                 if errors else None,
                 text=[_hover(r, _interval_hover(metric, b)) for _, b, r in kept],
                 customdata=[ids.case(r) for _, _, r in kept],
@@ -154,10 +138,15 @@ def scatter(
     return traces
 
 
-def _outline(result: Result, precision: str) -> dict[str, Any]:
+def _symbol(series: Series, result: Result) -> str:
+    """The marker of a case; open where it was measured on CPU."""
+    return series.symbol + ("-open" if result.provenance == MEASURED_CPU else "")
+
+
+def _outline(series: Series) -> dict[str, Any]:
     """Open markers are their outline; filled ones get a thin gap where they overlap."""
-    if result.provenance == MEASURED_CPU:
-        return {"width": 1.6, "color": color(precision)}
+    if series.on_cpu:
+        return {"width": 1.6, "color": series.color}
     return {"width": 0.8, "color": "var(--bg)"}
 
 

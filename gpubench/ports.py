@@ -69,6 +69,9 @@ class Device(Protocol):
     def prepare(self, precision: str) -> None:
         """Set every switch so that ``precision`` is really what runs."""
 
+    def switches(self) -> Mapping[str, Fact]:
+        """The switches that decide the precision of a case, as they stand now."""
+
     def synchronize(self) -> None:
         """Wait until submitted work is done; raises the device's error if it failed."""
 

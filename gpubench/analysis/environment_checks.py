@@ -16,7 +16,7 @@ TF32_SWITCHES: Final = (
 )
 """Environment variables that change what FP32 means behind the program's back."""
 
-_OFF: Final = frozenset({"none", "false", "0", "0.0", "", "off", "no", "disabled"})
+_OFF: Final = frozenset({"none", "false", "0", "0.0", "", "off", "no", "disabled", "not set"})
 
 IDENTITY: Final = ("gpu.name", "gpu.driver", "torch.version", "torch.cuda", "gpu.power_limit_w")
 """Facts without which a GPU number cannot be compared with another."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -18,6 +18,7 @@ from gpubench.devices.host import (
 )
 from gpubench.devices.switches import reset_algorithms
 from gpubench.ports import Call, Timed
+from gpubench.record import Fact
 from gpubench.spec import DeviceInfo
 
 TIMER_SHARE: Final = 1e-4
@@ -70,6 +71,15 @@ class CpuDevice:
         del precision
         torch.set_float32_matmul_precision("highest")
         reset_algorithms()
+
+    def switches(self) -> Mapping[str, Fact]:
+        """Whether oneDNN may compute FP32 in less, read back."""
+        return {
+            "switch.float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "switch.ONEDNN_DEFAULT_FPMATH_MODE": os.environ.get(
+                "ONEDNN_DEFAULT_FPMATH_MODE", "not set"
+            ),
+        }
 
     def synchronize(self) -> None:
         """Nothing to wait for: calls return when they are done."""

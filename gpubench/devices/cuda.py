@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -18,9 +18,10 @@ from gpubench.devices.cuda_clock import (
     TorchCuda,
     choose_timer,
 )
-from gpubench.devices.switches import reset_algorithms
+from gpubench.devices.switches import precision_switches, reset_algorithms
 from gpubench.errors import InputError, Unsupported
 from gpubench.ports import Call
+from gpubench.record import Fact
 from gpubench.spec import DeviceInfo
 
 ARCHITECTURES: Final = {
@@ -100,6 +101,10 @@ class CudaDevice:
             raise Unsupported(f"{forced_tf32()} turns FP32 products into TF32: unset it")
         if matmul.allow_tf32 is not tf32:
             raise Unsupported(f"torch kept allow_tf32={matmul.allow_tf32} though set to {tf32}")
+
+    def switches(self) -> Mapping[str, Fact]:
+        """What decides between FP32 and TF32, read back."""
+        return precision_switches()
 
     def synchronize(self) -> None:
         """Wait until submitted work is done; raises the device's error if it failed."""

@@ -9,6 +9,7 @@ from typing import Final
 import torch
 
 from gpubench.devices.cuda import wheel_mismatch
+from gpubench.devices.switches import TF32_VARIABLES
 from gpubench.record import Fact
 
 SWITCH_VARIABLES: Final = (
@@ -46,6 +47,8 @@ def switch_facts() -> dict[str, Fact]:
     facts: dict[str, Fact] = {
         f"switch.{name}": os.environ[name] for name in SWITCH_VARIABLES if name in os.environ
     }
+    # What decides TF32 is told even where it is not set: that, too, is an answer.
+    facts |= {f"switch.{name}": os.environ.get(name, "not set") for name in TF32_VARIABLES}
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     facts |= {
         "switch.torch.float32_matmul_precision": (

@@ -6,9 +6,18 @@ calls this, so that no case inherits the choice of another.
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Mapping
+from typing import Any, Final
 
 import torch
+
+from gpubench.record import Fact
+
+TF32_VARIABLES: Final = (
+    "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION",
+)  # fmt: skip
+"""Environment variables that decide what FP32 products and convolutions compute in."""
 
 
 def reset_algorithms() -> None:
@@ -23,3 +32,13 @@ def reset_algorithms() -> None:
     sdp.enable_mem_efficient_sdp(True)
     if hasattr(sdp, "enable_cudnn_sdp"):  # from torch 2.5 on
         sdp.enable_cudnn_sdp(True)
+
+
+def precision_switches() -> Mapping[str, Fact]:
+    """Everything that decides between FP32 and TF32, as it stands in this process now."""
+    facts: dict[str, Fact] = {
+        "switch.float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "switch.matmul.allow_tf32": bool(torch.backends.cuda.matmul.allow_tf32),
+        "switch.cudnn.allow_tf32": bool(torch.backends.cudnn.allow_tf32),
+    }
+    return facts | {f"switch.{name}": os.environ.get(name, "not set") for name in TF32_VARIABLES}

@@ -108,8 +108,10 @@ class Runner:
         )
         measurement = replace(measurement, accuracy=accuracy)
         measurement = self._traced(measurement, case, calls)
+        facts = dict(device.switches())
         if isinstance(work, Observable):
-            measurement = replace(measurement, facts=work.observe(device))
+            facts |= work.observe(device)
+        measurement = replace(measurement, facts=facts)
         peaks = peaks_of(device.info, case.precision)
         return with_flags(measurement, case, device.info, peaks, self.quick)
 

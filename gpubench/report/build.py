@@ -13,6 +13,7 @@ from gpubench.analysis.results import MEASURED_CPU, PREDICTED, Result, results
 from gpubench.analysis.verdicts import Verdict, verdict
 from gpubench.record import Record, Run
 from gpubench.report import figures
+from gpubench.report.atlas import atlas_view
 from gpubench.report.cards import cards
 from gpubench.report.distributions import noise_figure
 from gpubench.report.environment import environment_groups
@@ -96,6 +97,7 @@ def run_view(run: Run, records: Sequence[Record], prefix: str = "") -> RunView:
             run.environment.facts, on_gpu=any(r.record.device.type == "cuda" for r in rows)
         ),
         samples_sentence=_samples_sentence(rows),
+        atlas=atlas_view(rows, ids),
     )
 
 

@@ -14,6 +14,19 @@ from gpubench.stats import quantile
 from gpubench.units import METRICS, bytes_iec, percent, scaled, show, significant
 
 _MAX_KERNELS = 8
+FACT_NAMES: Mapping[str, str] = {
+    "cudnn.version": "cuDNN",
+    "cudnn.engine": "cuDNN engine",
+    "cudnn.heuristic_rank": "Place in the heuristic's list, from 0",
+    "cudnn.workspace_bytes": "Workspace",
+    "cudnn.numerical_notes": "Numerical notes",
+    "cudnn.behavior_notes": "Behaviour notes",
+    "sdpa.backend": "Attention backend",
+    "switch.matmul.allow_tf32": "TF32 allowed in products",
+    "switch.cudnn.allow_tf32": "TF32 allowed in convolutions",
+    "switch.float32_matmul_precision": "torch.get_float32_matmul_precision()",
+}
+"""Facts of a measurement by their names for people; others are shown by their keys."""
 
 
 def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]:
@@ -26,6 +39,7 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("How it was measured", tuple(_method(m, s))),
             Group("What follows", tuple(_derived(result, names))),
             Group("Correctness", tuple(_correctness(m))),
+            Group("As it ran", tuple(as_it_ran(m))),
             Group("Sensors", tuple(_sensors(m))),
         ]
     groups.append(Group("Case", tuple(_case(result))))
@@ -139,6 +153,18 @@ def _correctness(m: Measurement) -> Iterable[Fact]:
             yield Fact("Kernel", kernel)
         if len(cores.kernels) > _MAX_KERNELS:
             yield Fact("Kernels left out", str(len(cores.kernels) - _MAX_KERNELS))
+
+
+def as_it_ran(m: Measurement) -> Iterable[Fact]:
+    """What the workload said of how it was done, and the switches that held."""
+    for name, value in m.facts.items():
+        if value is None:
+            continue
+        title = FACT_NAMES.get(name, name)
+        if name.endswith("_bytes") and isinstance(value, int | float):
+            yield Fact(title, bytes_iec(value))
+        else:
+            yield Fact(title, value_text(value) or "none")
 
 
 def _sensors(m: Measurement) -> Iterable[Fact]:

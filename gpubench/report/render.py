@@ -73,6 +73,7 @@ def _html(runs: Runs) -> str:
     data, note = embedded_data(runs)
     view = report_view(runs, note)
     drawn = [f for run in view.runs for section in run.sections for f in section.figures]
+    drawn += [run.atlas.figure for run in view.runs if run.atlas]
     return html_page(
         "report.html.j2",
         view,

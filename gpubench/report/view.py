@@ -142,6 +142,32 @@ class FailureView:
 
 
 @dataclass(frozen=True, slots=True)
+class TableCell:
+    """A cell of a plain table; ``link`` replaces the text."""
+
+    text: str
+    numeric: bool = False
+    link: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlainTable:
+    """A table that is read as it stands."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[TableCell, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasView:
+    """The engines of cuDNN by layer."""
+
+    sentence: str
+    figure: FigureView
+    table: PlainTable
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """One run: verdict, evidence, detail.
 
@@ -176,6 +202,7 @@ class RunView:
     failures: tuple[FailureView, ...]
     environment: tuple[Group, ...]
     samples_sentence: str
+    atlas: AtlasView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ class FakeDevice:
 
     def prepare(self, precision: str) -> None: ...
 
+    def switches(self) -> dict[str, str]:
+        return {}
+
     def release(self) -> None: ...
 
     def synchronize(self) -> None:

@@ -72,7 +72,10 @@ def test_a_run_stores_variants_and_resumes_them(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     exported = gpubench("results", "export", run.id, "--store", url, "--format", "json")
     records = json.loads(exported.stdout)["records"]
-    assert records[1]["facts"] == {"hostile.index": 1, "hostile.rank": None}
+    facts = records[1]["facts"]
+    assert (facts["hostile.index"], facts["hostile.rank"]) == (1, None)
+    # Beside them, what decided the precision of the case.
+    assert facts["switch.float32_matmul_precision"] == "highest"
 
 
 def test_all_engines_on_a_gpu_are_one_case_until_the_device_names_them() -> None:

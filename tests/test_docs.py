@@ -89,3 +89,28 @@ def test_ci_takes_its_commands_from_the_readme() -> None:
     assert "readme_command test" in script
     subprocess.run(["bash", "-n", ROOT / ".ci/run"], check=True)
     assert sys.version_info >= (3, 11)
+
+
+def test_every_workload_and_parameter_is_in_the_reference() -> None:
+    from gpubench.registry import WORKLOADS, workload
+
+    rows = {
+        m[1]: m[2]
+        for line in (ROOT / "docs/workloads.md").read_text().splitlines()
+        if (m := re.match(r"\| `([a-z0-9]+)` \| (.*?) \|", line))
+    }
+    assert set(rows) == set(WORKLOADS)
+    for name, parameters in rows.items():
+        assert set(re.findall(r"`([a-z_*]+)`", parameters)) == set(workload(name).parameters())
+
+
+def test_every_builtin_suite_is_valid_has_a_page_and_runs_on_a_cpu() -> None:
+    from gpubench.plan import make_plan
+    from tests.builders import CPU
+
+    pages = "\n".join(p.read_text() for p in (ROOT / "docs").rglob("*.md"))
+    for name in suites.builtin_names():
+        suite = suites.load(suites.locate(name))
+        assert f"`{name}`" in pages or f"run {name}" in pages or name == "calibrate", name
+        assert make_plan(suite, A100, seed=1).cases
+        assert make_plan(suite, CPU, seed=1).cases, name

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +31,8 @@ from gpubench.record import Measurement, Record, Run
 from gpubench.stats import summarize
 
 STORE_VERSION: Final = 1
+SQLITE_TIMEOUT_S: Final = 30.0
+"""How long to wait for another process that writes."""
 
 metadata = sa.MetaData()
 
@@ -383,13 +387,31 @@ def _run_row(run: Run) -> dict[str, Any]:
 
 def _connect_args(url: sa.URL) -> dict[str, Any]:
     # Another run may be writing: wait for it rather than fail.
-    return {"timeout": 30} if url.get_backend_name() == "sqlite" else {"connect_timeout": 10}
+    sqlite = url.get_backend_name() == "sqlite"
+    return {"timeout": SQLITE_TIMEOUT_S} if sqlite else {"connect_timeout": 10}
 
 
 def _sqlite_pragmas(connection: Any, _record: object) -> None:
     # The driver's own transaction handling starts them late; SQLAlchemy's begin is enough.
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Turn the write-ahead log on, once in a file's life.
+
+    The change needs the file for itself, and SQLite reports that it is busy at once, whatever
+    timeout the connection has: several runs that open a new store together must try again.
+    """
+    until = time.monotonic() + SQLITE_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)

@@ -181,3 +181,24 @@ def test_median_is_a_column(tmp_path: Path) -> None:
         store.put(run().id, record(case(0), measurement(2.0, 2.0, 2.0)))
     with sqlite3.connect(tmp_path / "m.db") as connection:
         assert connection.execute("SELECT median_s FROM records").fetchall() == [(2.0,)]
+
+
+def test_the_write_ahead_log_is_tried_again_while_others_make_the_same_store() -> None:
+    """Two that change the mode at once would wait for each other: SQLite fails one at once."""
+    import sqlite3
+
+    from gpubench.store import _write_ahead
+
+    answers = ["database is locked", "database is locked", None]
+
+    class Cursor:
+        def execute(self, statement: str) -> None:
+            problem = answers.pop(0)
+            if problem:
+                raise sqlite3.OperationalError(problem)
+
+    _write_ahead(Cursor())
+    assert not answers
+    answers.append("disk I/O error")
+    with pytest.raises(sqlite3.OperationalError, match="disk"):
+        _write_ahead(Cursor())

@@ -1,6 +1,7 @@
-"""Networks that steps are traced on: built-in ones, and Hugging Face configurations.
+"""Networks of whole steps: built-in ones, and Hugging Face configurations.
 
-Random weights, nothing is downloaded. Only the bodies of functions import torch.
+The cost model traces them on the meta device, the workload ``model`` runs them on a real
+one. Random weights, nothing is downloaded. Only the bodies of functions import torch.
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ TRANSFORMERS: Final[Mapping[str, tuple[str, Mapping[str, Any], str]]] = {
          "intermediate_size": 4096},
         "sequence-classification",
     ),
+    "bert-tiny": (
+        "bert",
+        {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
+         "intermediate_size": 512},
+        "sequence-classification",
+    ),
     "gpt2": ("gpt2", {}, "causal-lm"),
+    "gpt2-tiny": ("gpt2", {"n_embd": 128, "n_layer": 2, "n_head": 2}, "causal-lm"),
     "gpt2-large": ("gpt2", {"n_embd": 1280, "n_layer": 36, "n_head": 20}, "causal-lm"),
     "opt-1.3b": (
         "opt",
@@ -39,13 +47,20 @@ TRANSFORMERS: Final[Mapping[str, tuple[str, Mapping[str, Any], str]]] = {
 }  # fmt: skip
 """Name -> (model type, what differs from that type's defaults, default head)."""
 VISION: Final = ("alexnet", "resnet50", "vae")
-RECURRENT: Final = ("lstm",)
+RECURRENT: Final = ("lstm", "gru")
 BUILT_IN: Final = (*TRANSFORMERS, *VISION, *RECURRENT)
+TEXT_TOKENS: Final = 512
+RECURRENT_STEPS: Final = 128
+"""Lengths of a sample where none is given."""
+NER_LABELS: Final = 9
+"""B and I of four kinds of entity, and O, as in CoNLL-2003."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network with its inputs and a loss, on the meta device.
+    """A network with its inputs and a loss, on one device.
+
+    Inputs are there for their shapes and types; their values mean nothing.
 
     Attributes:
         module: the network.
@@ -59,8 +74,9 @@ class Network:
 
 
 def build(
-    name: str, *, batch: int, seq_len: int | None, head: str | None, attention: str
-) -> Network:
+    name: str, *, batch: int, seq_len: int | None, head: str | None, attention: str,
+    device: str = "meta",
+) -> Network:  # fmt: skip
     """A network by its built-in name or the path of a Hugging Face ``config.json``.
 
     Args:
@@ -68,6 +84,7 @@ def build(
         seq_len: tokens a sample (text), steps (lstm); ignored by image networks.
         head: one of ``HEADS``; None for the network's own.
         attention: ``eager`` or ``sdpa``.
+        device: where it is made; on ``meta`` it takes no memory.
 
     Raises:
         InputError: unknown name, unreadable configuration, missing extra; with near misses.
@@ -77,18 +94,26 @@ def build(
     if attention not in ("eager", "sdpa"):
         raise UnknownName("attention", attention, ("eager", "sdpa")).at(key="attention")
     if name in VISION:
-        return _vision(name, batch)
+        return _vision(name, batch, device)
     if name in RECURRENT:
-        return _lstm(batch, seq_len or 128)
+        return _recurrent(name, batch, seq_len or RECURRENT_STEPS, device)
     if name in TRANSFORMERS:
         kind, changes, own_head = TRANSFORMERS[name]
         config = _config(kind, changes)
-        return _transformer(config, batch, seq_len or 512, head or own_head, attention)
-    if name.endswith(".json") or "/" in name:
         return _transformer(
-            _config_file(Path(name)), batch, seq_len or 512, head or "causal-lm", attention
+            config, batch, seq_len or TEXT_TOKENS, head or own_head, attention, device
         )
+    if is_path(name):
+        return _transformer(
+            _config_file(Path(name)), batch, seq_len or TEXT_TOKENS, head or "causal-lm",
+            attention, device,
+        )  # fmt: skip
     raise UnknownName("model", name, BUILT_IN).at(key="model")
+
+
+def is_path(name: str) -> bool:
+    """Whether a model's name is the path of a configuration."""
+    return name.endswith(".json") or "/" in name
 
 
 # ---------------------------------------------------------------- transformers
@@ -108,7 +133,12 @@ def _config(kind: str, changes: Mapping[str, Any]) -> Any:
     return _transformers().AutoConfig.for_model(kind, **changes)
 
 
-def _config_file(path: Path) -> Any:
+def read_config(path: Path) -> dict[str, Any]:
+    """A configuration as it stands in its file.
+
+    Raises:
+        InputError: it cannot be read, is no JSON object or names no model type.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -117,6 +147,11 @@ def _config_file(path: Path) -> Any:
         raise InputError(f"not a JSON configuration: {error}", file=str(path)) from error
     if not isinstance(data, dict) or "model_type" not in data:
         raise InputError("no 'model_type'", file=str(path), expected="a Hugging Face config.json")
+    return data
+
+
+def _config_file(path: Path) -> Any:
+    data = read_config(path)
     kind = str(data.pop("model_type"))
     known = _transformers().models.auto.configuration_auto.CONFIG_MAPPING_NAMES
     if kind not in known:
@@ -135,13 +170,17 @@ _HEAD_CLASSES: Final[Mapping[str, str]] = {
 }
 
 
-def _transformer(config: Any, batch: int, seq_len: int, head: str, attention: str) -> Network:
+def _transformer(
+    config: Any, batch: int, seq_len: int, head: str, attention: str, device: str
+) -> Network:
     import torch
 
     if head not in _HEAD_CLASSES:
         raise InputError(f"head {head!r} is not for text", key="head")
     if head == "sequence-classification" and getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = 0  # such heads look for the last token that is no padding
+    if head == "token-classification":
+        config.num_labels = NER_LABELS
     limit = getattr(config, "max_position_embeddings", None) or seq_len
     if seq_len > limit:
         raise InputError(
@@ -149,13 +188,13 @@ def _transformer(config: Any, batch: int, seq_len: int, head: str, attention: st
         )
     maker = getattr(_transformers(), _HEAD_CLASSES[head])
     try:
-        with torch.device("meta"):
+        with torch.device(device):
             module = maker.from_config(config, attn_implementation=attention)
     except (ValueError, TypeError) as error:
         raise InputError(f"no {head} head for this model: {error}", key="head") from error
     if hasattr(module.config, "use_cache"):
         module.config.use_cache = False
-    tokens = torch.zeros(batch, seq_len, dtype=torch.int64, device="meta")
+    tokens = torch.zeros(batch, seq_len, dtype=torch.int64, device=device)
     return Network(module, {"input_ids": tokens}, _language_loss)
 
 
@@ -181,16 +220,16 @@ def _language_loss(outputs: Any) -> torch.Tensor:
 # ---------------------------------------------------------------- images and sequences
 
 
-def _vision(name: str, batch: int) -> Network:
+def _vision(name: str, batch: int, device: str) -> Network:
     import torch
     import torch.nn.functional as F  # noqa: N812
 
-    with torch.device("meta"):
+    with torch.device(device):
         if name == "vae":
-            images = torch.empty(batch, 784)
+            images = torch.zeros(batch, 784)
             return Network(_vae(), {"x": images}, _vae_loss)
         module = alexnet() if name == "alexnet" else resnet50()
-        images = torch.empty(batch, 3, 224, 224)
+        images = torch.zeros(batch, 3, 224, 224)
         target = torch.zeros(batch, dtype=torch.int64)
     return Network(module, {"input": images}, lambda out: F.cross_entropy(out.float(), target))
 
@@ -290,25 +329,31 @@ def _vae_loss(outputs: Any) -> torch.Tensor:
     return total
 
 
-def _lstm(batch: int, steps: int, hidden: int = 650, tokens: int = 10_000) -> Network:
-    """A language model of two LSTM layers of 650 (Zaremba et al., arXiv:1409.2329, medium)."""
+def _recurrent(
+    cell: str, batch: int, steps: int, device: str, hidden: int = 650, tokens: int = 10_000
+) -> Network:
+    """A language model of two recurrent layers of 650.
+
+    With LSTM cells it is Zaremba et al., arXiv:1409.2329, medium; GRU in their place.
+    """
     import torch
     import torch.nn.functional as F  # noqa: N812
     from torch import nn
 
-    class Lstm(nn.Module):
+    class Recurrent(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.embedding = nn.Embedding(tokens, hidden)
-            self.lstm = nn.LSTM(hidden, hidden, 2, batch_first=True, dropout=0.5)
+            layers = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
+            self.layers = layers(hidden, hidden, 2, batch_first=True, dropout=0.5)
             self.out = nn.Linear(hidden, tokens)
 
         def forward(self, ids: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.out(self.lstm(self.embedding(ids))[0])
+            logits: torch.Tensor = self.out(self.layers(self.embedding(ids))[0])
             return logits
 
-    with torch.device("meta"):
-        module, ids = Lstm(), torch.zeros(batch, steps, dtype=torch.int64)
+    with torch.device(device):
+        module, ids = Recurrent(), torch.zeros(batch, steps, dtype=torch.int64)
 
     def loss(logits: torch.Tensor) -> torch.Tensor:
         flat = logits.reshape(-1, tokens)

@@ -22,6 +22,12 @@ from gpubench.spec import PRECISIONS
 
 _ANY_PRECISION: Final = frozenset({"memcpy", "collective"})
 """Workloads that move bytes; their precision may be left out."""
+UNMODELLED: Final[Mapping[str, str]] = {
+    "compile": "false", "accumulate": "1", "checkpointing": "false", "frozen_backbone": "false",
+    "image_size": "224",
+}  # fmt: skip
+"""Parameters of the workload ``model`` that steps are not modelled in -> the value that
+changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +169,8 @@ def predict_columns(
         for i, problem in rows.errors.items():
             found[members[i]] = problem
     for i in steps:
-        given = {k: v[i] for k, v in params.items() if k in PARAMETERS["model"]}
+        known = {*PARAMETERS["model"], *UNMODELLED}
+        given = {k: v[i] for k, v in params.items() if k in known}
         try:
             step = _step(gpus[i], precisions[i], given)
         except InputError as error:
@@ -186,7 +193,20 @@ def _step(gpu: GpuSpec | None, precision: str, params: Mapping[str, object]) -> 
     from gpubench.model.step import StepSpec, predict_step
 
     assert gpu is not None
-    return predict_step(gpu, StepSpec.from_params(params, precision)).prediction
+    return predict_step(gpu, StepSpec.from_params(modelled(params), precision)).prediction
+
+
+def modelled(params: Mapping[str, object]) -> dict[str, object]:
+    """The parameters of a step that its model knows.
+
+    Raises:
+        InputError: one that it does not know would change the time.
+    """
+    for name, neutral in UNMODELLED.items():
+        value = params.get(name)
+        if value not in (None, "") and str(value).lower() != neutral:
+            raise InputError(f"steps are not modelled with {name}: {value}", key=name)
+    return {k: v for k, v in params.items() if k not in UNMODELLED}
 
 
 def _values(

@@ -3,7 +3,8 @@
     python benchmarks/model/collect.py SOURCE_FOLDER
 
 SOURCE_FOLDER holds ``measured_fp32/`` (NeuSight operator latencies, MIT) and ``published/``
-(DeepBench, Apache-2.0; superbenchmark logs, MIT). Kernel names are left out: never an input.
+(DeepBench, Apache-2.0; superbenchmark logs, MIT; Zeus, Apache-2.0). Kernel names are left out:
+never an input.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main(source: Path) -> None:
         save(name, t[columns].drop_duplicates())
     deepbench(pd.read_csv(source / "published" / "deepbench.csv.gz", low_memory=False))
     superbench(pd.read_csv(source / "published" / "superbench_logs.csv.gz"))
+    zeus(pd.read_csv(source / "published" / "zeus_power.csv.gz"))
     (DATA / "end_to_end.csv").write_text((source / "measured_fp32" / "end_to_end.csv").read_text())
 
 
@@ -114,6 +116,15 @@ def superbench(s: pd.DataFrame) -> None:
             }
         ),
     )
+
+
+def zeus(z: pd.DataFrame) -> None:
+    """Average power and time of an epoch by power limit (Zeus, NSDI 2023 traces, Apache-2.0)."""
+    z = z[z.dataset.isin(["imagenet", "squad"])]
+    keys = ["gpu_key", "model", "batch", "power_limit_w"]
+    t = z.pivot_table(index=keys, columns="metric", values="value", aggfunc="mean").reset_index()
+    columns = [*keys, "time_per_epoch", "average_power"]
+    t[columns].round(2).to_csv(DATA / "zeus_power.csv", index=False)
 
 
 def whole(t: pd.DataFrame) -> pd.DataFrame:

@@ -44,6 +44,8 @@ STAGES: tuple[tuple[tuple[str, ...], tuple[str, ...], int], ...] = (
     (("collective",), ("collective",), 300),
 )
 Values = dict[str, dict[str, float]]
+_DONE: dict[tuple[object, ...], Values] = {}
+"""Fits of this run by the stages before them and the GPU they left out."""
 
 
 @dataclass
@@ -70,15 +72,6 @@ def prepare(name: str, table: pd.DataFrame) -> Prepared:
     return Prepared(table, hw.take(table.gpu.map(index).to_numpy()), kind.workload, params)
 
 
-def throttled(name: str, table: pd.DataFrame) -> pd.Series:
-    """Rows that no model of sizes can meet, left out of fits but not of scores.
-
-    The first run of ``linear`` on the P4 (a passive 75 W card) took two to four times as long
-    as its second run did for like shapes.
-    """
-    return (table.gpu == "p4") & (table.split == "train") & (name == "linear")
-
-
 def weights(name: str, table: pd.DataFrame) -> np.ndarray:
     w = np.where(table.time_s < measured.CLASSES[name].floor_s, 0.3, 1.0)
     light = table.gpu.map({k: (find(k).tdp_w or 999) <= 75 for k in table.gpu.unique()})
@@ -98,7 +91,7 @@ def fit_stage(
     parts = []
     for name in classes:
         table = measured.load(name)
-        table = table[(table.gpu != leave_out) & ~throttled(name, table)]
+        table = table[table.gpu != leave_out]
         if len(table):
             table = measured.sample(table, per_gpu, measured.CLASSES[name].floor_s)
             parts.append((prepare(name, table), weights(name, table)))
@@ -158,9 +151,17 @@ def fit(leave_out: str | None = None, only: Callable[[str], bool] = lambda _: Tr
     """All constants, without the rows of one GPU."""
     values: Values = {g: {n: float(d["value"]) for n, d in names.items()}
                       for g, names in described().items()}  # fmt: skip
+    history: tuple[object, ...] = ()
     for groups, classes, per_gpu in STAGES:
-        if any(only(g) for g in groups):
+        if not any(only(g) for g in groups):
+            continue
+        # A stage without rows of that GPU ends the same after the same stages before it.
+        touched = any((measured.load(n).gpu == leave_out).any() for n in classes)
+        history = (*history, groups, leave_out if touched else None)
+        if history not in _DONE:
             fit_stage(values, groups, classes, per_gpu, leave_out)
+            _DONE[history] = {g: dict(values[g]) for g in groups}
+        values.update({g: dict(v) for g, v in _DONE[history].items()})
     return values
 
 

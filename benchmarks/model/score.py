@@ -76,8 +76,6 @@ MARK = "<!-- scores -->"
 def bands_of(rows: pd.DataFrame) -> dict[str, list[float]]:
     """Regime -> 10 % and 90 % quantiles of measured / predicted, every GPU weighing the same."""
     out = {}
-    invalid = pd.concat([fit.throttled(str(n), r) for n, r in rows.groupby("name")])
-    rows = rows[~invalid.reindex(rows.index)]
     for name, r in [("any", rows), *rows.groupby("regime")]:
         if len(r) < MIN_ROWS and name != "any":
             continue

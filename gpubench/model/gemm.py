@@ -5,7 +5,9 @@ A library covers the m x n result by tiles of tx columns and ty rows, one thread
 ``ceil(blocks / multiprocessors)`` of them, so
 
     compute = waves * tx * ty * (k / split + k0) / (multiply-adds per second and SM * efficiency)
+              + address translation of long K-major rows
     memory  = (operands once + unaligned sectors + L2 misses on re-reads) / bandwidth
+              + K-major columns read again, before Volta
     time    = launch + combine(compute at the clock that the power allows, memory)
 
 and the library is taken to choose the tile and split with the least time, from the tiles its
@@ -32,8 +34,13 @@ SPLITS: Final = (1, 2, 4, 8)
 _MIN_K_PER_SPLIT: Final = 128
 _RESIDENT_BLOCKS: Final = 2
 """Thread blocks of a large tile that a multiprocessor holds at once."""
-_TLB_K: Final = 14_000.0
-"""Row length in elements at which Pascal's K-major products start to miss the TLB."""
+_PIECE: Final = 32.0
+"""Bytes of one row that a block fetches at a time from a K-major operand: a sector."""
+_TLB_BYTES: Final = 32e6
+"""Memory that the first level of the TLB covers (Jia et al., Dissecting the NVIDIA Volta GPU
+Architecture via Microbenchmarking, 2018: 32 MB on P100 and V100)."""
+_EARLY_SHARERS: Final = 4.0
+"""Blocks of the small tiles used before Volta that share the TLB of a multiprocessor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +143,7 @@ def _tiles(
             continue
         grid_x, grid_y = ceil_div(s.n, tx), ceil_div(s.m, ty)
         efficiency = g["efficiency"] / (1 + g["operand_cost"] * (1 / tx + 1 / ty))
-        rate = hw.mac_hz * hw.issue * efficiency / _tlb(hw, s, g)
+        rate = hw.mac_hz * hw.issue * efficiency
         for split in splits:
             blocks = s.batch * grid_x * grid_y * split
             waves = ceil_div(blocks, hw.sm)
@@ -144,6 +151,9 @@ def _tiles(
             compute = waves * tx * ty * (s.k / split + prologue) / rate
             dram = dram_traffic(hw, s, g, tx, grid_x, grid_y, split)
             memory = dram / bandwidth
+            if tiles is SINGLE_TILES:
+                compute = compute + _translation_s(hw, s, g, tx, ty)
+                memory = memory + _strips_s(hw, s, g, grid_y, bandwidth)
             time_s = combine(g["overlap_p"], compute, memory)
             time_s = time_s + (g["split_s"] if split > 1 else 0.0)
             possible = allowed & ((split == 1) | (s.k / split >= _MIN_K_PER_SPLIT))
@@ -204,10 +214,37 @@ def _wave_reads(
     return tiles / wave * patch, patch
 
 
-def _tlb(hw: Hardware, s: Shape, g: Mapping[str, float]) -> Array:
-    """Slow-down of K-major products before Volta: rows far apart miss the TLB."""
-    k_major = (s.a_along_k > 0) & (s.b_along_k > 0) & (hw.cc < 7)
-    return np.where(k_major, 1 + g["tlb_cost"] * step(s.k / _TLB_K, 2.0), 1.0)
+def _k_major(s: Shape) -> NDArray[np.bool_]:
+    return np.asarray((s.a_along_k > 0) & (s.b_along_k > 0), dtype=np.bool_)
+
+
+def _translation_s(hw: Hardware, s: Shape, g: Mapping[str, float], tx: int, ty: int) -> Array:
+    """Seconds of address translation: long K-major rows lie on more pages than the TLB holds.
+
+    A block walks along tx + ty rows of its operands, a sector of each at a time. As soon as
+    they span more than the first level of the TLB covers, every sector is looked up in the
+    second: ``tlb_rate`` look-ups a clock and multiprocessor.
+    """
+    early, e = hw.cc < 7, hw.element_bytes
+    covered = _TLB_BYTES / np.where(early, _EARLY_SHARERS, 1.0)
+    missed = step((tx + ty) * s.k * e / covered, 4.0)
+    sectors = s.batch * s.m * s.n * s.k * (1 / tx + 1 / ty) * e / _PIECE
+    rate = np.where(early, g["tlb_rate_early"], g["tlb_rate"]) * hw.sm * hw.clock_hz
+    return np.asarray(np.where(_k_major(s), sectors * missed / rate, 0.0), dtype=np.float64)
+
+
+def _strips_s(
+    hw: Hardware, s: Shape, g: Mapping[str, float], grid_y: Array, bandwidth: Array
+) -> Array:
+    """Seconds of reading K-major columns again, before Volta.
+
+    Blocks start along n first, so B streams by once for every row of tiles; what L2 does not
+    keep of it comes from memory in single sectors, at ``strip_share`` of a stream's bandwidth.
+    """
+    size = s.n * s.k * hw.element_bytes
+    again = size * (grid_y - 1) * step(size / hw.l2_near, 2.0)
+    found = _k_major(s) & (hw.cc < 7)
+    return np.where(found, again / (bandwidth * g["strip_share"]), 0.0)
 
 
 def _batched_allowed(hw: Hardware, tx: int, ty: int) -> NDArray[np.bool_]:
@@ -220,8 +257,9 @@ def _batched_allowed(hw: Hardware, tx: int, ty: int) -> NDArray[np.bool_]:
 
 
 def _single_allowed(hw: Hardware, tx: int, ty: int) -> NDArray[np.bool_]:
+    """Tiles seen in single FP32 kernels: small ones before Volta."""
     early = (tx, ty) in ((128, 32), (32, 128), (64, 64))
-    return np.asarray((np.abs(hw.cc - 6.0) > 0.05) | early, dtype=np.bool_)
+    return np.asarray((hw.cc >= 7) | early, dtype=np.bool_)
 
 
 def _details(
@@ -238,7 +276,8 @@ def _details(
         "operations": Detail(got["operations"], "FLOP", "done, tile padding included"),
         "clock_share": Detail(x, "", "clock that the power limit allows / boost clock"),
         "compute_s": Detail(compute, "s", "waves * tile_x * tile_y * (k/split + k0) / rate / "
-                            f"clock_share, k0 = {g.get('prologue_k', 0.0):.3g}"),
+                            f"clock_share, k0 = {g.get('prologue_k', 0.0):.3g}; long rows along k: "
+                            "+ TLB look-ups"),
         "dram_bytes": Detail(got["dram_bytes"], "B", "operands once + partial sectors + misses"),
         "memory_s": Detail(got["memory_s"], "s", "dram_bytes / (bandwidth x its reachable share)"),
         "launch_s": Detail(launch, "s", "launch and driver"),

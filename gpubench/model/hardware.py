@@ -40,7 +40,7 @@ _NODES: Final = (
     (0.0, 1.30, 1.25e9),  # 28 nm, Maxwell
     (6.0, 1.00, 1.60e9),  # 16 nm, Pascal
     (7.0, 1.00, 1.60e9),  # 12 nm, a refined 16 nm,, Volta and Turing
-    (8.0, 0.70, 1.41e9),  # 7 nm, GA100
+    (8.0, 0.72, 1.41e9),  # 7 nm, GA100
     (8.6, 0.60, 1.75e9),  # 8 nm, GA10x
     (8.9, 0.40, 2.20e9),  # 4 nm class, Ada, Hopper, Blackwell
 )
@@ -50,8 +50,9 @@ scale less than logic. The 7 nm figure was set with the A100 rows in view."""
 
 _TENSOR_ENERGY: Final = ((0.0, 1.0), (8.0, 0.5), (8.6, 0.55), (8.9, 0.40), (9.0, 0.35),
                          (9.5, 0.25))  # fmt: skip
-"""Energy per Tensor Core FLOP relative to Volta. A busy multiprocessor draws much the same
-power whichever unit works, so energy falls as FLOP per multiprocessor and clock grow."""
+"""Energy per FP16 Tensor Core FLOP relative to Volta. A busy multiprocessor draws much the same
+power whichever unit works, so energy falls as FLOP per multiprocessor and clock grow; for the
+same reason TF32, at half of FP16's rate, costs twice the energy per FLOP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +146,18 @@ def _row(gpu: GpuSpec, precision: str) -> list[float]:
         _THREADS_PER_SM.get(gpu.compute_capability, 2048.0),
         float(ELEMENT_BYTES[precision]),
         energy,
-        next(e for first, e in reversed(_TENSOR_ENERGY) if cc >= first - 1e-9),
+        _tensor_energy(gpu, cc, tensor),
         lane_hz / lanes / node_hz,
         gpu.nvlink_bytes_per_s / 2 if gpu.nvlink_bytes_per_s else np.nan,
         0.985e9 * 16 * 2.0 ** ((gpu.pcie_gen or 3) - 3),
     ]
+
+
+def _tensor_energy(gpu: GpuSpec, cc: float, tensor: float | None) -> float:
+    """Energy per Tensor Core FLOP of a precision with this peak, relative to Volta's FP16."""
+    of_half = next(e for first, e in reversed(_TENSOR_ENERGY) if cc >= first - 1e-9)
+    half = gpu.peak_flops("fp16", tensor=True)
+    return of_half * half / tensor if half and tensor else of_half
 
 
 def _core_flops(gpu: GpuSpec, precision: str) -> float:

@@ -83,7 +83,9 @@ def layernorm(hw: Hardware, rows: Array, cols: Array, c: Constants) -> Terms:
     in_flight = np.minimum(rows, resident) * hw.element_bytes * cols
     again = step(in_flight / (hw.l2_near * k["l2_share"]), k["miss_sharpness"])
     chunk = 4.0 * _LAYERNORM_THREADS
-    issue = ceil_div(cols, chunk) * chunk * k["issue_element"] + k["issue_row"]
+    # A row ends in reductions that wait for each other, whatever the schedulers could issue.
+    waiting = k["row_clocks"] * hw.thread_hz / hw.clock_hz
+    issue = ceil_div(cols, chunk) * chunk * k["issue_element"] + waiting
     return _rows(hw, rows, cols, again, in_flight, rows * issue, "layernorm", c)
 
 

@@ -31,6 +31,16 @@ def core_joules(hw: Hardware, operations: Array, tensor: bool, c: Constants) -> 
     return operations * k["j_per_flop"] * hw.energy * _voltage(hw, k) ** 2
 
 
+def idle_watts(hw: Hardware, c: Constants) -> Array:
+    """Power of an idle board at full clocks: regulators, memory, and leakage of every SM.
+
+    Boards of 70 to 75 W idle at much the same 20-odd watts as boards of 250 W do, so the
+    small ones have the smaller share of their limit left for work.
+    """
+    k = c["power"]
+    return np.asarray(k["idle_w"] + k["idle_w_per_sm"] * hw.sm, dtype=np.float64)
+
+
 def dram_joules(hw: Hardware, dram_bytes: Array) -> Array:
     """Energy of device-memory traffic in joules."""
     each = np.where(hw.hbm > 0, DRAM_J_PER_BYTE_HBM, DRAM_J_PER_BYTE_GDDR)
@@ -51,7 +61,7 @@ def clock_share(
         free_s: time of the call at boost clock.
     """
     k = c["power"]
-    budget_w = hw.tdp_w * (1 - k["idle_share"]) - dram_joules(hw, dram_bytes) / free_s
+    budget_w = hw.tdp_w - idle_watts(hw, c) - dram_joules(hw, dram_bytes) / free_s
     budget_w = np.maximum(budget_w, 0.1 * hw.tdp_w)
     q = budget_w * free_s / np.maximum(core_j, 1e-15)
     a = k["voltage_floor"] / _voltage(hw, k)
@@ -73,7 +83,7 @@ def total_joules(hw: Hardware, time_s: Array, core_j: Array, dram_bytes: Array, 
     a = k["voltage_floor"] / _voltage(hw, k)
     dynamic = core_j * (a + (1 - a) * x) ** 2
     return np.asarray(
-        k["idle_share"] * hw.tdp_w * time_s + dynamic + dram_joules(hw, dram_bytes),
+        idle_watts(hw, c) * time_s + dynamic + dram_joules(hw, dram_bytes),
         dtype=np.float64,
     )
 

@@ -216,8 +216,8 @@ def sum_up(gpu: GpuSpec, operations: Sequence[Operation], c: Constants | None = 
     columns = _evaluate(gpu, keys, c)
     energy = float(np.nansum(columns["energy_j"] * counts))
     total = float((columns["predicted_s"] * counts).sum())
-    if gpu.tdp_w and energy / total < gpu.tdp_w:
-        columns, total, energy = _with_headroom(gpu, keys, counts, columns, total, energy, c)
+    if gpu.tdp_w:
+        columns, total, energy = _at_the_limit(gpu, keys, counts, columns, total, energy, c)
     times = columns["predicted_s"] * counts
     by_name: dict[tuple[str, str], list[float]] = {}
     for key, count, time_s in zip(keys, counts, times, strict=True):
@@ -251,17 +251,18 @@ def _evaluate(gpu: GpuSpec, keys: Sequence[Any], c: Constants | None) -> dict[st
     }
 
 
-def _with_headroom(
+def _at_the_limit(
     gpu: GpuSpec, keys: Sequence[Any], counts: Any, columns: dict[str, Any], total: float,
     energy: float, c: Constants | None,
 ) -> tuple[dict[str, Any], float, float]:  # fmt: skip
-    """Raise the limit that single kernels see until the average meets the real one.
+    """Move the limit that single kernels see until the average meets the real one.
 
-    The board's limit acts on power averaged over a window much longer than a kernel, so a
-    product may draw more while what surrounds it draws less. Bisection over the limit.
+    The board's limit acts on power averaged over a window much longer than a kernel: a product
+    may draw more while what surrounds it draws less, and no kernel of a step has the pauses
+    before it whose credit a single short call runs on. Bisection over the limit.
     """
     assert gpu.tdp_w is not None
-    low, high = 1.0, 2.5
+    low, high = (1.0, 2.5) if energy / total < gpu.tdp_w else (0.5, 1.0)
     for _ in range(12):
         middle = (low + high) / 2
         tried = _evaluate(replace(gpu, tdp_w=gpu.tdp_w * middle), keys, c)
@@ -271,8 +272,8 @@ def _with_headroom(
             high = middle
         else:
             low, columns, total, energy = middle, tried, time_s, joules
-            if high - low < 0.02:
-                break
+        if high - low < 0.02:
+            break
     return columns, total, energy
 
 

@@ -134,6 +134,39 @@ def test_a_low_power_limit_slows_products_not_copies() -> None:
     )
 
 
+def test_a_small_board_loses_more_of_its_limit_to_idling() -> None:
+    tiny = {"m": 1, "n": 1, "k": 1}  # next to no work: what is drawn is drawn idle
+    shares = []
+    for name in ("t4", "v100", "h100"):
+        gpu = find(name)
+        p = predict(gpu, "gemm", "fp32", tiny)
+        assert p.energy_j is not None
+        assert gpu.tdp_w is not None
+        shares.append(p.energy_j / p.predicted_s / gpu.tdp_w)
+    assert 0.5 > shares[0] > shares[1] > shares[2] > 0.03
+
+
+@pytest.mark.parametrize("gpu", ["p100", "v100", "a100"])
+def test_long_rows_along_k_cost_address_translation(gpu: str) -> None:
+    def slower(k: int) -> float:
+        times = [
+            predict(find(gpu), "gemm", "fp32", {"m": 4096, "n": 4096, "k": k, "transpose": t})
+            for t in ("nt", "nn")
+        ]
+        return times[0].compute_s / times[1].compute_s
+
+    assert slower(1024) == pytest.approx(1, abs=0.02)
+    assert slower(65536) > 1.1
+
+
+def test_tf32_costs_twice_the_energy_per_flop_of_fp16() -> None:
+    a100 = find("a100")
+    fp16, tf32 = (predict(a100, "gemm", p, {"size": 512}) for p in ("fp16", "tf32"))
+    assert fp16.energy_j is not None
+    assert tf32.energy_j is not None
+    assert tf32.energy_j > 1.3 * fp16.energy_j  # idle power and memory beside it
+
+
 def test_causal_fused_attention_is_about_half() -> None:
     params = {"batch": 8, "heads": 16, "seq_len": 4096, "head_dim": 128, "backend": "flash"}
     full = predict(find("a100"), "attention", "bf16", params)

@@ -157,9 +157,13 @@ class TestLeftAsItWas:
             torch.set_float32_matmul_precision("highest")
 
     def test_every_switch_is_read_and_restored(self) -> None:
+        flash = torch.backends.cuda.flash_sdp_enabled()
+        torch.backends.cuda.enable_flash_sdp(False)
         before = switches_now()
         assert {"float32_matmul_precision", "backends.cudnn.allow_tf32"} <= set(before)
-        with borrowed("cpu"):
+        with borrowed("cpu") as device:
+            device.prepare("fp32")
+            assert torch.backends.cuda.flash_sdp_enabled()
             torch.set_float32_matmul_precision("medium")
             torch.backends.cudnn.allow_tf32 = not before["backends.cudnn.allow_tf32"]
             torch.backends.cudnn.benchmark = not before["backends.cudnn.benchmark"]
@@ -168,6 +172,7 @@ class TestLeftAsItWas:
             matmul.allow_bf16_reduced_precision_reduction = False
             assert switches_now() != before
         assert switches_now() == before
+        torch.backends.cuda.enable_flash_sdp(flash)
 
     def test_a_process_that_mixes_both_ways_to_set_tf32(self) -> None:
         # torch then refuses to tell the older switches; what it tells is put back.

@@ -33,6 +33,10 @@ SWITCHES: Final = (
 """Attributes below ``torch`` that preparing a precision may change."""
 
 
+BACKENDS: Final = ("math", "flash", "mem_efficient", "cudnn")
+"""Attention backends that torch allows, each by a getter and a setter."""
+
+
 @contextmanager
 def borrowed(request: str) -> Iterator[Device]:
     """The device that ``request`` names, in this process.
@@ -71,6 +75,9 @@ def switches_now() -> dict[str, Any]:
     for name in SWITCHES:
         with contextlib.suppress(AttributeError, RuntimeError):
             found[name] = attrgetter(name)(torch)
+    for name in BACKENDS:
+        with contextlib.suppress(AttributeError):  # cudnn: from torch 2.5 on
+            found[f"sdp {name}"] = getattr(torch.backends.cuda, f"{name}_sdp_enabled")()
     return found
 
 
@@ -79,6 +86,8 @@ def restore(switches: dict[str, Any]) -> None:
     for name, value in switches.items():
         if name == "float32_matmul_precision":
             torch.set_float32_matmul_precision(value)
+        elif name.startswith("sdp "):
+            getattr(torch.backends.cuda, f"enable_{name.removeprefix('sdp ')}_sdp")(value)
         else:
             owner, _, attribute = name.rpartition(".")
             setattr(attrgetter(owner)(torch), attribute, value)

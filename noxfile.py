@@ -62,3 +62,5 @@ def model(session: nox.Session) -> None:
     """Score the cost model, leaving one GPU out at a time."""
     install(session, "dev")
     session.run("python", "benchmarks/model/score.py", *session.posargs)
+    for name in ("score_steps", "score_published", "score_power"):
+        session.run("python", f"benchmarks/model/{name}.py")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from gpubench.record import Accuracy, Fact, Reading, Record, TensorCoreUse
+from gpubench.record import Accuracy, Fact, Range, Reading, Record, TensorCoreUse
 from gpubench.spec import Case, DeviceInfo, Plan, Value, Work
 
 Call = Callable[[], object]
@@ -165,10 +165,21 @@ class Expandable(Protocol):
 
 @runtime_checkable
 class Observable(Protocol):
-    """A workload that can say how a call was done: the engine, its workspace, the backend."""
+    """A workload, or a call it built, that can say how a call was done.
+
+    The engine, its workspace, the backend; what a call holds of memory.
+    """
 
     def observe(self, device: Device) -> Mapping[str, Fact]:
         """Facts for the record, asked after the measurement in the same process."""
+
+
+@runtime_checkable
+class Ranged(Protocol):
+    """A call that knows the phases it is made of."""
+
+    def ranges(self, device: Device) -> Sequence[Range]:
+        """Where its time goes, asked after the measurement, in a pass of its own."""
 
 
 class Probe(Protocol):
@@ -186,6 +197,13 @@ class KernelTracer(Protocol):
 
     def tensor_core_use(self, call: Call, case: Case, time_s: float) -> TensorCoreUse:
         """Verdict and evidence for one call of ``case`` that took ``time_s``."""
+
+
+class Profiler(Protocol):
+    """Adds to a record what only passes of their own can tell: energy, kernels."""
+
+    def profile(self, record: Record, build: Callable[[], Call]) -> Record:
+        """The record with energy and kernels of the call that ``build`` makes."""
 
 
 class Launcher(Protocol):

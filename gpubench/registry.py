@@ -34,6 +34,7 @@ WORKLOADS: Final[dict[str, str]] = {
     "attention": "gpubench.workloads.attention:Attention",
     "rnn": "gpubench.workloads.rnn:Rnn",
     "memcpy": "gpubench.workloads.memcpy:Memcpy",
+    "model": "gpubench.workloads.models.workload:Model",
 }
 
 DEVICES: Final[dict[str, str]] = {

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from gpubench.engine.peaks import peaks_of
 from gpubench.engine.timing import Progress, measure
 from gpubench.engine.trust import with_flags
-from gpubench.errors import CaseFailed, Unsupported
-from gpubench.ports import Buildable, Call, Device, KernelTracer, Observable, Probe
-from gpubench.record import DeviceRef, Failure, Measurement, Outcome, Record, Skip
+from gpubench.errors import CaseFailed, InputError, Unsupported
+from gpubench.ports import Buildable, Call, Device, KernelTracer, Observable, Probe, Profiler, Ranged
+from gpubench.record import DeviceRef, Energy, Failure, Measurement, Outcome, Record, Skip
 from gpubench.registry import workload
 from gpubench.spec import Case
 from gpubench.stats import summarize
@@ -34,6 +34,7 @@ class Runner:
         tracer: says in a separate pass whether Tensor Cores ran; None on CPU.
         translate: knows the device's errors.
         quick: whether the plan was a quick one, for the flags.
+        profiler: adds energy and kernels to what was measured; None outside `profile`.
     """
 
     device: Device
@@ -41,6 +42,7 @@ class Runner:
     tracer: KernelTracer | None = None
     translate: Translate = lambda _error: None
     quick: bool = False
+    profiler: Profiler | None = None
 
     def run(self, case: Case, seed: int, progress: Progress | None = None) -> tuple[Record, bool]:
         """Run one case; never raises for what goes wrong in it.
@@ -58,6 +60,24 @@ class Runner:
             started_at=started,
             peaks=peaks_of(info, case.precision),
         )
+        if self.profiler is not None and not sticky and isinstance(outcome, Measurement):
+            return self._profiled(record, case, seed)
+        return record, sticky
+
+    def _profiled(self, record: Record, case: Case, seed: int) -> tuple[Record, bool]:
+        """Energy and kernels in passes of their own; what fails there costs only them."""
+        assert self.profiler is not None
+        device, sticky = self.device, False
+        try:
+            device.prepare(case.precision)
+            work = workload(case.workload).from_params(case.params, case.precision)
+            data = case.policy.data
+            record = self.profiler.profile(record, lambda: work.build(device, seed, data))
+        except Exception as error:
+            failure, sticky = self._foreign(error)
+            record = replace(record, energy=Energy(reason=f"profiling failed: {failure.reason}"))
+        finally:
+            self._release()
         return record, sticky
 
     def _outcome(self, case: Case, seed: int, progress: Progress | None) -> tuple[Outcome, bool]:
@@ -67,6 +87,8 @@ class Runner:
             return Skip(str(error)), False
         except CaseFailed as error:
             return Failure(error.kind, str(error)), error.sticky
+        except InputError as error:  # a file that only the worker opens
+            return Failure("error", str(error)), False
         except Exception as error:
             return self._foreign(error)
         finally:
@@ -109,8 +131,12 @@ class Runner:
         measurement = replace(measurement, accuracy=accuracy)
         measurement = self._traced(measurement, case, calls)
         facts = dict(device.switches())
-        if isinstance(work, Observable):
-            facts |= work.observe(device)
+        call: object = calls[0]
+        if isinstance(call, Ranged):
+            measurement = replace(measurement, ranges=tuple(call.ranges(device)))
+        for asked in (work, call):
+            if isinstance(asked, Observable):
+                facts |= asked.observe(device)
         measurement = replace(measurement, facts=facts)
         peaks = peaks_of(device.info, case.precision)
         return with_flags(measurement, case, device.info, peaks, self.quick)

@@ -323,7 +323,7 @@ def _vae_loss(outputs: Any) -> torch.Tensor:
     import torch.nn.functional as F  # noqa: N812
 
     x, out, mean, log_variance = outputs
-    reconstruction = F.binary_cross_entropy(out.float(), x, reduction="sum")
+    reconstruction = F.binary_cross_entropy(out.to(x.dtype), x, reduction="sum")
     divergence = -0.5 * (1 + log_variance - mean.pow(2) - log_variance.exp()).sum()
     total: torch.Tensor = reconstruction + divergence
     return total

@@ -1,0 +1,93 @@
+"""What of a network is trained: all of it, low-rank adapters, or the head alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from gpubench.errors import InputError, Unsupported
+from gpubench.model.step import LORA_RANK
+
+if TYPE_CHECKING:
+    import torch
+
+    from gpubench.workloads.models.workload import Model
+
+LORA_LAYERS: Final = ("query", "value", "q_proj", "v_proj", "c_attn")
+"""Projections of queries and values, where Hu et al. (arXiv:2106.09685) put adapters."""
+NEW_HEADS: Final = ("classifier", "score")
+"""Heads that a fine-tuning adds: adapters alone would leave them random."""
+BLOCKS: Final = 4
+"""Parts that a row of layers is cut into for checkpointing."""
+
+
+def adapted(spec: Model, module: torch.nn.Module) -> Any:
+    """The module with what is trained marked, and activations to be kept decided."""
+    if spec.checkpointing:
+        module = _checkpointing(module)
+    if spec.adapter == "lora":
+        return _with_lora(module)
+    if spec.frozen_backbone:
+        _freeze_backbone(module)
+    return module
+
+
+def _with_lora(module: Any) -> Any:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise Unsupported("peft is not installed: pip install 'gpubench[models]'") from error
+    names = {n.rsplit(".", 1)[-1] for n, _ in module.named_modules()}
+    usual = [n for n in LORA_LAYERS if n in names]
+    if not usual:
+        raise InputError("lora knows no layers of this model", key="adapter")
+    config = LoraConfig(
+        r=LORA_RANK, target_modules=usual, fan_in_fan_out="c_attn" in usual,
+        modules_to_save=[n for n in NEW_HEADS if hasattr(module, n)] or None,
+    )  # fmt: skip
+    return get_peft_model(module, config)
+
+
+def _freeze_backbone(module: Any) -> None:
+    """Only the head keeps gradients.
+
+    Raises:
+        InputError: the head shares its weights with the backbone, as language models' do.
+    """
+    from torch import nn
+
+    if isinstance(module, nn.Sequential):
+        head: Any = module[-1]
+    else:
+        head = getattr(module, "out", None)
+    if head is not None:
+        module.requires_grad_(False)
+        head.requires_grad_(True)
+    else:
+        module.base_model.requires_grad_(False)
+    if not any(p.requires_grad for p in module.parameters()):
+        raise InputError(
+            "the head shares its weights with the backbone: nothing is left to train",
+            key="frozen_backbone", expected="a classification head",
+        )  # fmt: skip
+
+
+def _checkpointing(module: Any) -> Any:
+    from torch import nn
+    from torch.utils.checkpoint import checkpoint_sequential
+
+    if not isinstance(module, nn.Sequential):
+        older = getattr(module, "gradient_checkpointing_enable", None)
+        getattr(module, "activation_checkpointing_enable", older)({"use_reentrant": False})
+        return module
+
+    class Recomputed(nn.Sequential):
+        """The same layers, whose activations are kept at the ends of ``BLOCKS`` parts."""
+
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            parts = min(BLOCKS, len(self))
+            made: torch.Tensor = checkpoint_sequential(
+                list(self), parts, input, use_reentrant=False
+            )
+            return made
+
+    return Recomputed(*module)

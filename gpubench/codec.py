@@ -19,6 +19,7 @@ from gpubench.record import (
     Energy,
     Environment,
     Failure,
+    Kernel,
     Measurement,
     Modelled,
     Outcome,
@@ -128,6 +129,7 @@ def _encode_measurement(m: Measurement) -> Json:
         "ranges": [asdict(r) for r in m.ranges],
         "flags": list(m.flags),
         "facts": dict(m.facts),
+        "kernels": [asdict(k) for k in m.kernels],
     }
 
 
@@ -394,6 +396,7 @@ def _decode_measurement(r: _Reader) -> Measurement:
         ranges=tuple(_decode_range(v, p) for p, v in r.values("ranges")),
         flags=r.texts("flags"),
         facts=r.scalars("facts"),
+        kernels=tuple(_decode_kernel(v, p) for p, v in r.values("kernels")),
     )
 
 
@@ -416,6 +419,18 @@ def _decode_reading(data: object, path: str) -> Reading:
         time_s=r.number("time_s"),
         values={name: values.number(name) for name, _ in r.items("values")},
         reasons=r.texts("reasons"),
+    )
+
+
+def _decode_kernel(data: object, path: str) -> Kernel:
+    r = _Reader(data, path)
+    return Kernel(
+        name=r.text("name"),
+        count=r.number("count"),
+        time_s=r.number("time_s"),
+        grid=tuple(int(n) for n in r.numbers("grid")),
+        block=tuple(int(n) for n in r.numbers("block")),
+        module=r.opt_text("module"),
     )
 
 

@@ -61,6 +61,25 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Kernel:
+    """A device kernel (on CPU: an operator) that one call runs, from a traced pass.
+
+    Attributes:
+        count: launches per call.
+        time_s: device time of all of them per call; on CPU an operator's own time.
+        grid, block: launch shape; empty where there is none.
+        module: the module that launched it, where the trace knows.
+    """
+
+    name: str
+    count: float
+    time_s: float
+    grid: tuple[int, ...] = ()
+    block: tuple[int, ...] = ()
+    module: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
     """Outcome of the check against FP64 on fresh random inputs.
 
@@ -109,6 +128,7 @@ class Measurement:
         measuring_s: wall time spent on warm-up and samples.
         input_sets: distinct input sets that the calls rotated over.
         facts: how the workload did it, in its own words: engine, workspace, backend.
+        kernels: of one call, the longest first; only where it was profiled.
     """
 
     samples: Samples
@@ -125,6 +145,7 @@ class Measurement:
     ranges: tuple[Range, ...] = ()
     flags: tuple[str, ...] = ()
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    kernels: tuple[Kernel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,19 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Profiling:
+    """What `gpubench profile` adds to every case.
+
+    Attributes:
+        folder: where a trace a case is written; None for none.
+        work_s: work per case for its energy; 0 for no energy.
+    """
+
+    folder: str | None = None
+    work_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """A ``skip`` or ``only`` clause: an expression and, for people, the reason."""
 

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +18,7 @@ from gpubench.launch.local import LocalLauncher
 from gpubench.plan import make_plan
 from gpubench.record import Environment, Record, Run
 from gpubench.settings import with_settings
-from gpubench.spec import Case, DeviceInfo, Plan, Suite
+from gpubench.spec import Case, DeviceInfo, Plan, Profiling, Suite
 from gpubench.store import Store
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class RunRequest:
     seed: int | None = None
     timeout_s: float | None = None
     lock_clocks: bool = False
+    profiling: Profiling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,12 @@ def run(request: RunRequest, listener: Listener) -> list[RunResult]:
     seed = _seed(request)
     with (
         Store(request.store) as store,
-        LocalLauncher(request.device, quick=request.quick, folder=loaded[0].folder) as launcher,
+        LocalLauncher(
+            request.device,
+            quick=request.quick,
+            folder=loaded[0].folder,
+            profiling=request.profiling,
+        ) as launcher,
     ):
         info, environment = launcher.connect()
         listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
@@ -157,7 +163,9 @@ def resume(name: str, request: RunRequest, listener: Listener) -> RunResult:
         again = _resumed_request(request, head)
         loaded = load_suites(again.suites, again.settings)
         folder = loaded[0].folder
-        with LocalLauncher(again.device, quick=again.quick, folder=folder) as launcher:
+        with LocalLauncher(
+            again.device, quick=again.quick, folder=folder, profiling=again.profiling
+        ) as launcher:
             info, environment = launcher.connect()
             listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
             (plan,) = map(launcher.expand, plan_suites(again, loaded, info, _seed(again)))
@@ -210,6 +218,7 @@ def _new_run(request: RunRequest, name: str, plan: Plan, environment: Environmen
             "timeout_s": request.timeout_s,
             "lock_clocks": request.lock_clocks,
             "plan": plan_digest(plan),
+            "profiling": asdict(request.profiling) if request.profiling else None,
         },
     )
 
@@ -235,6 +244,7 @@ def _resumed_request(request: RunRequest, head: Run) -> RunRequest:
         seed=int(past["seed"]),
         timeout_s=past["timeout_s"],
         lock_clocks=bool(past["lock_clocks"]),
+        profiling=Profiling(**past["profiling"]) if past.get("profiling") else None,
     )
 
 

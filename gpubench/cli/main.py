@@ -14,6 +14,7 @@ from gpubench.errors import GateFailed, GpubenchError, InputError, PartialFailur
 
 COMMANDS: Final = {
     "run": ("gpubench.cli.run:run", "Run suites, store every result, write the report."),
+    "profile": ("gpubench.cli.profile:profile", "Run suites with energy, kernels and traces."),
     "report": ("gpubench.cli.report:report", "Render stored runs."),
     "suite": ("gpubench.cli.suite:suite", "List, show and check suites; the JSON Schema."),
     "results": ("gpubench.cli.results:results", "The store: list, show, export, import, remove."),

@@ -11,7 +11,16 @@ from gpubench.engine.peaks import peaks_of
 from gpubench.engine.timing import Progress, measure
 from gpubench.engine.trust import with_flags
 from gpubench.errors import CaseFailed, InputError, Unsupported
-from gpubench.ports import Buildable, Call, Device, KernelTracer, Observable, Probe, Profiler, Ranged
+from gpubench.ports import (
+    Buildable,
+    Call,
+    Device,
+    KernelTracer,
+    Observable,
+    Probe,
+    Profiler,
+    Ranged,
+)
 from gpubench.record import DeviceRef, Energy, Failure, Measurement, Outcome, Record, Skip
 from gpubench.registry import workload
 from gpubench.spec import Case

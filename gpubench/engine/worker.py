@@ -2,7 +2,8 @@
 
 It speaks the file format (``gpubench.codec``). Messages to it::
 
-    {"op": "hello", "device": "auto", "quick": false, "path": ["/where/user/code/lies"]}
+    {"op": "hello", "device": "auto", "quick": false, "path": ["/where/user/code/lies"],
+     "profiling": null}
     {"op": "case", "case": {...}, "seed": 7}
     {"op": "expand", "case": {...}}
 
@@ -29,6 +30,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import IO, Any, Final
 
 from gpubench.codec import decode_case, dumps, encode_record
@@ -37,7 +39,7 @@ from gpubench.errors import InputError, Unsupported
 from gpubench.ports import Device, Expandable, Probe, Variant
 from gpubench.record import Fact
 from gpubench.registry import workload
-from gpubench.spec import Case, DeviceInfo
+from gpubench.spec import Case, DeviceInfo, Profiling
 
 PROGRESS_EVERY_S: Final = 0.1
 PR_SET_PDEATHSIG: Final = 1
@@ -81,7 +83,10 @@ class Worker:
         except InputError as error:
             self._send({"event": "refused", "problem": error.problem, "expected": error.expected})
             return 0
-        runner = self._runner(device, bool(message.get("quick")))
+        profiling = message.get("profiling")
+        runner = self._runner(
+            device, bool(message.get("quick")), Profiling(**profiling) if profiling else None
+        )
         # In front, as the folder of a script is: the user's own module is the one meant.
         path = message.get("path", [])
         sys.path[:] = [*path, *(p for p in sys.path if p not in path)]
@@ -98,7 +103,7 @@ class Worker:
             # A sticky error has been told; the parent starts a fresh process.
         return 0
 
-    def _runner(self, device: Device, quick: bool) -> Any:
+    def _runner(self, device: Device, quick: bool, profiling: Profiling | None) -> Any:
         from gpubench.engine.environment import capture
         from gpubench.engine.runner import Runner
 
@@ -117,7 +122,8 @@ class Worker:
                 "environment": dict(environment.facts),
             }
         )
-        return Runner(device, probe, tracer, translate_cuda, quick)
+        profiler = open_profiler(device, probe, profiling) if profiling else None
+        return Runner(device, probe, tracer, translate_cuda, quick, profiler)
 
     def _serve_case(self, runner: Any, message: Mapping[str, Any]) -> None:
         case = with_work(decode_case(message["case"], None))
@@ -155,6 +161,24 @@ class Worker:
     def _send(self, message: Mapping[str, Any]) -> None:
         self._sink.write(dumps(message) + "\n")
         self._sink.flush()
+
+
+def open_profiler(device: Device, probe: Probe | None, wanted: Profiling) -> Any:
+    """A profiler with the best meter there is: NVML's, or RAPL's on a CPU."""
+    from gpubench.engine.profiling import Profiler
+    from gpubench.telemetry.rapl import Rapl
+
+    meter: Any = None
+    reason = "not asked for"
+    if wanted.work_s > 0 and device.info.type == "cuda":
+        meter, reason = probe, "NVML cannot be used; see `gpubench doctor`"
+    elif wanted.work_s > 0:
+        try:
+            meter = Rapl()
+        except OSError as error:
+            reason = str(error)
+    folder = Path(wanted.folder) if wanted.folder else None
+    return Profiler(device, meter, reason, folder, wanted.work_s)
 
 
 def with_work(case: Case) -> Case:

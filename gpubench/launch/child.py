@@ -12,11 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from gpubench.codec import dumps
 from gpubench.errors import CaseFailed, GpubenchError, InputError
+from gpubench.spec import Profiling
 from gpubench.units import bytes_iec
 
 POLL_S: Final = 0.2
@@ -58,19 +60,26 @@ class Child:
         return self._process.pid
 
     def hello(
-        self, device: str, quick: bool, timeout_s: float, path: Sequence[str] = ()
+        self,
+        device: str,
+        quick: bool,
+        timeout_s: float,
+        path: Sequence[str] = (),
+        profiling: Profiling | None = None,
     ) -> Mapping[str, Any]:
         """Greet; returns the ``ready`` message.
 
         Args:
             path: folders in which the worker looks for modules first.
+            profiling: what it adds to every case, in `gpubench profile`.
 
         Raises:
             WorkerRefused: the device is not usable; the message says why.
             GpubenchError: it did not come up.
         """
         try:
-            self._send({"op": "hello", "device": device, "quick": quick, "path": list(path)})
+            hello = {"op": "hello", "device": device, "quick": quick, "path": list(path)}
+            self._send({**hello, "profiling": asdict(profiling) if profiling else None})
             message = self._await(("ready", "refused"), time.monotonic() + timeout_s, None)
         except CaseFailed as error:
             tail = self.stderr_tail()

@@ -33,7 +33,7 @@ from gpubench.record import (
     Samples,
     Skip,
 )
-from gpubench.spec import Case, DeviceInfo, Plan, Policy
+from gpubench.spec import Case, DeviceInfo, Plan, Policy, Profiling
 
 START_TIMEOUT_S: Final = 300.0
 MEMORY_SHARE: Final = 0.95
@@ -51,6 +51,7 @@ class LocalLauncher:
         memory_limit_bytes: resident memory at which a worker is ended; by default nearly
             all that is available when the launcher is made.
         folder: where the first suite's own code lies, as in ``Plan.folder``.
+        profiling: what `gpubench profile` adds to every case.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class LocalLauncher:
         quick: bool = False,
         memory_limit_bytes: int | None = None,
         folder: str | None = None,
+        profiling: Profiling | None = None,
     ) -> None:
+        self._profiling = profiling
         self._request, self._quick = device, quick
         self._limit = memory_limit_bytes or available_memory_bytes()
         self._child: Child | None = None
@@ -136,7 +139,10 @@ class LocalLauncher:
         seed = (plan.seed * 1_000_003 + hash_of(case.key) + turn) % 2**31
         try:
             child = self._ready(mode_of(case))
-            message = child.run(encode_case(share), seed, case.policy.timeout_s, listen)
+            # The passes of a profile come on top of what the policy allows for.
+            more_s = 60.0 + 3 * self._profiling.work_s if self._profiling else 0.0
+            timeout_s = case.policy.timeout_s + more_s
+            message = child.run(encode_case(share), seed, timeout_s, listen)
         except CaseFailed as error:
             tail = self._drop()
             failure = Failure(error.kind, str(error), tail or None)
@@ -167,7 +173,9 @@ class LocalLauncher:
         self.worker_starts += 1
         path = user_path(self._folder)
         try:
-            return self._child.hello(self._request, self._quick, START_TIMEOUT_S, path)
+            return self._child.hello(
+                self._request, self._quick, START_TIMEOUT_S, path, self._profiling
+            )
         except GpubenchError:
             self._drop()
             raise

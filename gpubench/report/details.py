@@ -22,6 +22,14 @@ FACT_NAMES: Mapping[str, str] = {
     "cudnn.numerical_notes": "Numerical notes",
     "cudnn.behavior_notes": "Behaviour notes",
     "sdpa.backend": "Attention backend",
+    "profile.span_s": "Traced call, with tracing",
+    "profile.kernel_s": "Kernels of a call, together",
+    "profile.launches": "Launches a call",
+    "profile.trace": "Perfetto trace",
+    "energy.idle_w": "Idle power beside it",
+    "energy.sensor_period_s": "Period of the energy sensor",
+    "energy.integral_against_counter": "Integrated power / counter - 1",
+    "energy.calls": "Calls for the energy",
     "switch.matmul.allow_tf32": "TF32 allowed in products",
     "switch.cudnn.allow_tf32": "TF32 allowed in convolutions",
     "switch.float32_matmul_precision": "torch.get_float32_matmul_precision()",
@@ -40,6 +48,7 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("What follows", tuple(_derived(result, names))),
             Group("Correctness", tuple(_correctness(m))),
             Group("As it ran", tuple(as_it_ran(m))),
+            Group("Kernels", tuple(_kernels(m))),
             Group("Sensors", tuple(_sensors(m))),
         ]
     groups.append(Group("Case", tuple(_case(result))))
@@ -163,8 +172,23 @@ def as_it_ran(m: Measurement) -> Iterable[Fact]:
         title = FACT_NAMES.get(name, name)
         if name.endswith("_bytes") and isinstance(value, int | float):
             yield Fact(title, bytes_iec(value))
+        elif name.endswith(("_s", "_w")) and isinstance(value, int | float):
+            yield Fact(title, scaled(value, name[-1].replace("w", "W")))
         else:
             yield Fact(title, value_text(value) or "none")
+
+
+def _kernels(m: Measurement) -> Iterable[Fact]:
+    """The kernels of a profiled call (on CPU: operators), by their share."""
+    whole = sum(k.time_s for k in m.kernels)
+    for k in m.kernels[:_MAX_KERNELS]:
+        share = percent(k.time_s / whole) if whole > 0 else "–"
+        launches = f"{k.count:g} a call"
+        grid = f", grid {'x'.join(map(str, k.grid))}, block {'x'.join(map(str, k.block))}"
+        yield Fact(k.name, f"{share}, {scaled(k.time_s, 's')}, {launches}{grid if k.grid else ''}")
+    if len(m.kernels) > _MAX_KERNELS:
+        rest = sum(k.time_s for k in m.kernels[_MAX_KERNELS:])
+        yield Fact(f"{len(m.kernels) - _MAX_KERNELS} more", scaled(rest, "s"))
 
 
 def _sensors(m: Measurement) -> Iterable[Fact]:

@@ -118,6 +118,11 @@ class Nvml:
         average = _maybe(pynvml.nvmlDeviceGetPowerUsage, self._handle)
         return average * 1e-3 if average is not None else None
 
+    def energy_j(self) -> float | None:
+        """The energy counter, since the driver was loaded; None before Volta."""
+        millijoules = _maybe(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
+        return millijoules * 1e-3 if millijoules is not None else None
+
     def event_reasons(self) -> tuple[str, ...] | None:
         """Active clock event reasons; older drivers call them throttle reasons."""
         for name in (

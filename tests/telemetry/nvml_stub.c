@@ -4,6 +4,9 @@
  *   STUB_LOST_AT   number of calls after which the GPU has fallen off the bus
  *   STUB_NO_DRIVER initialisation fails
  *   STUB_PIDS      number of foreign processes
+ *   STUB_LOAD      file of three doubles that the test maps: on (0 or 1), seconds on so far,
+ *                  when it was last turned on; power is 60 W, and 400 W while on
+ *   STUB_PERIOD    seconds between updates of counter and power (0.05)
  *   STUB_LOG       file that set and reset of locked clocks are written to
  *
  * What is not exported here makes the binding raise FunctionNotFound, as an old driver
@@ -12,6 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <time.h>
 
 enum { SUCCESS = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
        DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
@@ -48,7 +54,49 @@ int nvmlSystemGetCudaDriverVersion_v2(int *v) { *v = 13000; return SUCCESS; }
 int nvmlDeviceGetClockInfo(Device d, int kind, unsigned *mhz) { (void)d; ALIVE; *mhz = kind == 1 ? (is("t4") ? 585 : 1410) : 1215; return SUCCESS; }
 int nvmlDeviceGetMaxClockInfo(Device d, int kind, unsigned *mhz) { (void)d; *mhz = kind == 1 ? 1410 : 1215; return SUCCESS; }
 int nvmlDeviceGetTemperature(Device d, int sensor, unsigned *c) { (void)d; (void)sensor; ALIVE; *c = is("t4") ? 87 : 41; return SUCCESS; }
-int nvmlDeviceGetPowerUsage(Device d, unsigned *mw) { (void)d; ALIVE; *mw = 61000; return SUCCESS; }
+
+/* A board whose load the test switches: its energy is known to the test. */
+static volatile double *load(void) {
+    static volatile double *mapped;
+    const char *path = getenv("STUB_LOAD");
+    if (!mapped && path) {
+        int file = open(path, O_RDONLY);
+        void *at = file < 0 ? MAP_FAILED : mmap(0, 3 * sizeof(double), PROT_READ, MAP_SHARED, file, 0);
+        mapped = at == MAP_FAILED ? 0 : at;
+    }
+    return mapped;
+}
+static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + 1e-9 * t.tv_nsec; }
+static double on_s(void) { volatile double *l = load(); return l[1] + (l[0] > 0 ? now() - l[2] : 0); }
+static void tick(double *energy_j, double *power_w) {
+    static double last, energy, power = 60, since, before;
+    const char *period = getenv("STUB_PERIOD");
+    double step = period ? atof(period) : 0.05, t = now();
+    if (!since) since = last = t, before = on_s();
+    if ((long)(t / step) != (long)(last / step)) {
+        double on = on_s();
+        power = 60 + 340 * (on - before) / (t - last);
+        energy += 60 * (t - last) + 340 * (on - before);
+        last = t, before = on;
+    }
+    if (energy_j) *energy_j = energy;
+    if (power_w) *power_w = power;
+}
+int nvmlDeviceGetPowerUsage(Device d, unsigned *mw) {
+    double w = 61;
+    (void)d; ALIVE;
+    if (load()) tick(0, &w);
+    *mw = (unsigned)(w * 1e3);
+    return SUCCESS;
+}
+int nvmlDeviceGetTotalEnergyConsumption(Device d, unsigned long long *mj) {
+    double j = 0;
+    (void)d; ALIVE;
+    if (is("p100")) return NOT_SUPPORTED;
+    if (load()) tick(&j, 0);
+    *mj = (unsigned long long)(j * 1e3);
+    return SUCCESS;
+}
 int nvmlDeviceGetEnforcedPowerLimit(Device d, unsigned *mw) { (void)d; *mw = 400000; return SUCCESS; }
 int nvmlDeviceGetMemoryInfo(Device d, unsigned long long *m) { (void)d; m[0] = 42949672960ULL; m[1] = m[0] / 2; m[2] = m[0] / 2; return SUCCESS; }
 int nvmlDeviceGetVbiosVersion(Device d, char *out, unsigned n) { (void)d; snprintf(out, n, "92.00"); return SUCCESS; }
@@ -65,6 +113,7 @@ int nvmlDeviceGetFieldValues(Device d, int n, struct field *f) {
     for (int i = 0; i < n; i++) {
         f[i].status = (f[i].id == 186 && !is("p100")) ? SUCCESS : NOT_SUPPORTED;
         f[i].value.u = 55000;
+        if (load()) { double w; tick(0, &w); f[i].value.u = (unsigned)(w * 1e3); }
     }
     return SUCCESS;
 }

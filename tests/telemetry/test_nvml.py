@@ -187,3 +187,66 @@ def test_doctor_sees_mig_and_a_lost_gpu(stub: Path) -> None:
 
 def test_doctor_on_a_p100(stub: Path) -> None:
     assert doctor(stub, STUB_GPU="p100")["persistence"]["status"] == "info"
+
+
+ENERGY = """
+import mmap, os, struct, threading, time
+from gpubench.engine.energy import measure_energy
+from gpubench.engine.profiling import HostClock
+from gpubench.telemetry.watch import Poller
+
+board = mmap.mmap(os.open(os.environ["STUB_LOAD"], os.O_RDWR), 24)
+
+def state(on, spent_s, since_s):
+    board[:24] = struct.pack("3d", on, spent_s, since_s)
+
+spent = 0.0
+def call():
+    global spent
+    start = time.clock_gettime(time.CLOCK_MONOTONIC)
+    state(1.0, spent, start)
+    time.sleep(0.03)
+    spent += time.clock_gettime(time.CLOCK_MONOTONIC) - start
+    state(0.0, spent, 0.0)
+
+state(0.0, 0.0, 0.0)
+work_s = float(os.environ["WORK_S"])
+with Nvml(uuid="GPU-stub-0000") as nvml:
+    found = measure_energy(call, lambda: None, nvml, HostClock(), call_s=0.03, work_s=work_s,
+                           poll=lambda look: Poller(look, 0.002))
+answer = {"joules": found.energy.joules, "reason": found.energy.reason,
+          "method": found.energy.method, "idle_w": found.idle_w,
+          "true_j": 400 * spent / max(found.calls, 1), "disagreement": found.disagreement}
+"""
+
+
+def energy(stub: Path, tmp_path: Path, **environment: str) -> Any:
+    board = tmp_path / "load"
+    board.write_bytes(bytes(24))
+    return ask(stub, ENERGY, STUB_LOAD=str(board), **{"WORK_S": "3", **environment})
+
+
+@pytest.mark.parametrize("period", ["0.02", "0.1"])
+def test_energy_of_a_repeated_call_is_the_boards(stub: Path, tmp_path: Path, period: str) -> None:
+    found = energy(stub, tmp_path, STUB_PERIOD=period)
+    assert found["method"] == "counter between edges, repeated"
+    assert found["joules"] == pytest.approx(found["true_j"], rel=0.02)
+    assert found["idle_w"] == pytest.approx(60, rel=0.02)
+
+
+def test_energy_without_a_counter_is_integrated(stub: Path, tmp_path: Path) -> None:
+    found = energy(stub, tmp_path, STUB_GPU="p100", STUB_PERIOD="0.02")
+    assert found["method"] == "integrated power"
+    assert found["joules"] == pytest.approx(found["true_j"], rel=0.03)
+
+
+def test_a_single_call_of_30_ms_has_no_energy(stub: Path, tmp_path: Path) -> None:
+    found = energy(stub, tmp_path, WORK_S="0.03", STUB_PERIOD="0.1")
+    assert found["joules"] is None
+    assert "shorter than 10 update periods" in found["reason"]
+
+
+def test_a_card_that_falls_off_the_bus_has_no_energy(stub: Path, tmp_path: Path) -> None:
+    found = energy(stub, tmp_path, STUB_LOST_AT="1500")
+    assert found["joules"] is None
+    assert found["reason"]

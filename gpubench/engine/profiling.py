@@ -23,7 +23,8 @@ from gpubench.stats import summarize
 from gpubench.telemetry.trace import Trace, trace, with_power
 from gpubench.telemetry.watch import Poller
 
-POLL_S: Final = 0.004
+POLL_S: Final = 0.02
+"""Looks beside the work serve the integral of power; edges are looked for outside it."""
 
 
 class HostClock:

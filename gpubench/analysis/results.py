@@ -126,7 +126,8 @@ def _result(
     if summary is None:
         return Result(run, record, name, provenance)
     work = record.case.work
-    flops = _rate(work.flops, summary) if work and work.flops else None
+    counted = _counted(record)
+    flops = _rate(counted, summary) if counted else None
     moved = _rate(work.bytes, summary) if work and work.bytes else None
     share, kind = _share(record, flops, moved)
     speedup, note = _speedup(record, summary, by_key, bases, summaries)
@@ -143,6 +144,15 @@ def _result(
         speedup=speedup,
         speedup_note=note,
     )
+
+
+def _counted(record: Record) -> float | None:
+    """FLOPs of a call: from its definition, or as the workload counted them on the device."""
+    if record.case.work:
+        return record.case.work.flops
+    m = record.outcome
+    found = m.facts.get("flops_per_step") if isinstance(m, Measurement) else None
+    return float(found) if isinstance(found, int | float) else None
 
 
 def _rate(amount: float, summary: Summary) -> Interval | None:

@@ -22,6 +22,7 @@ from gpubench.report.expectations import model_figures
 from gpubench.report.figures import MAX_FIGURES
 from gpubench.report.roofline import roofline_figure
 from gpubench.report.rows import columns_and_rows, failure_views, skip_groups
+from gpubench.report.steps import step_sections
 from gpubench.report.traces import Ids
 from gpubench.report.view import (
     ChartSection,
@@ -194,6 +195,7 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
     if not any(r.summary for r in rows):
         return ()
     return (
+        *step_sections(rows, ids),
         _section(f"{ids.prefix}throughput", "Throughput by size and precision",
                  figures.throughput_figures(rows, ids),
                  "No throughput chart: no benchmark has two measured cases with counted work.",

@@ -8,6 +8,7 @@ from gpubench.analysis.flags import flag_info
 from gpubench.analysis.naming import value_text
 from gpubench.analysis.results import Interval, Result
 from gpubench.record import Failure, Measurement, Summary
+from gpubench.report.steps import step_facts
 from gpubench.report.view import Fact, Group
 from gpubench.report.wording import CACHES, FAILURES, METHODS, STOPS, TENSOR_CORES, explained
 from gpubench.stats import quantile
@@ -22,10 +23,22 @@ FACT_NAMES: Mapping[str, str] = {
     "cudnn.numerical_notes": "Numerical notes",
     "cudnn.behavior_notes": "Behaviour notes",
     "sdpa.backend": "Attention backend",
+    "samples_per_step": "Samples of a step",
+    "tokens_per_step": "Tokens of a step",
+    "flops_per_step": "FLOPs of a step, by torch's counter",
+    "parameters": "Parameters",
+    "trained_parameters": "Parameters that are trained",
+    "weights_bytes": "Memory of weights",
+    "gradients_bytes": "Memory of gradients",
+    "optimizer_state_bytes": "Memory of the optimizer's state",
+    "activations_bytes": "Memory of activations",
+    "peak_memory_bytes": "Peak memory of torch's allocator",
+    "first_step_s": "First step, compilation included, in seconds",
     "profile.span_s": "Traced call, with tracing",
     "profile.kernel_s": "Kernels of a call, together",
     "profile.launches": "Launches a call",
     "profile.trace": "Perfetto trace",
+    "profile.no_ranges": "No NVTX ranges of others",
     "energy.idle_w": "Idle power beside it",
     "energy.sensor_period_s": "Period of the energy sensor",
     "energy.integral_against_counter": "Integrated power / counter - 1",
@@ -46,6 +59,7 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("Time per call", tuple(_time(s))),
             Group("How it was measured", tuple(_method(m, s))),
             Group("What follows", tuple(_derived(result, names))),
+            Group("The step", tuple(step_facts(result))),
             Group("Correctness", tuple(_correctness(m))),
             Group("As it ran", tuple(as_it_ran(m))),
             Group("Kernels", tuple(_kernels(m))),

@@ -76,8 +76,9 @@ def _checkpointing(module: Any) -> Any:
     from torch.utils.checkpoint import checkpoint_sequential
 
     if not isinstance(module, nn.Sequential):
-        older = getattr(module, "gradient_checkpointing_enable", None)
-        getattr(module, "activation_checkpointing_enable", older)({"use_reentrant": False})
+        newer = hasattr(module, "activation_checkpointing_enable")
+        name = "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable"
+        getattr(module, name)({"use_reentrant": False})
         return module
 
     class Recomputed(nn.Sequential):

@@ -173,10 +173,12 @@ class Profiling:
     Attributes:
         folder: where a trace a case is written; None for none.
         work_s: work per case for its energy; 0 for no energy.
+        no_capture: why NVTX ranges of others cannot be captured; empty where they can.
     """
 
     folder: str | None = None
     work_s: float = 3.0
+    no_capture: str = ""
 
 
 @dataclass(frozen=True, slots=True)

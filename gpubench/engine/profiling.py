@@ -20,6 +20,7 @@ from gpubench.errors import CaseFailed
 from gpubench.ports import Call, Device
 from gpubench.record import Energy, Fact, Measurement, Record
 from gpubench.stats import summarize
+from gpubench.telemetry.ranges import captured
 from gpubench.telemetry.trace import Trace, trace, with_power
 from gpubench.telemetry.watch import Poller
 
@@ -63,6 +64,7 @@ class Profiler:
     Attributes:
         meter: the board's energy; None with ``no_meter`` saying why.
         folder: where traces go; None for no traces.
+        no_capture: why NVTX ranges of others cannot be captured.
         tracer: as ``telemetry.trace.trace``.
     """
 
@@ -71,6 +73,7 @@ class Profiler:
     no_meter: str = "no sensor"
     folder: Path | None = None
     work_s: float = 3.0
+    no_capture: str = ""
     tracer: Callable[..., Trace] = trace
 
     def profile(self, record: Record, build: Callable[[], Call]) -> Record:
@@ -85,10 +88,19 @@ class Profiler:
         call_s = summarize(outcome.samples).median_s
         measured, power = self._energy(call, call_s)
         seen = self.tracer(call, self.device.info.type == "cuda")
+
+        def once() -> None:
+            call()
+            self.device.synchronize()
+
+        ranges = captured(once)
         facts: dict[str, Fact] = {**outcome.facts, **_facts(measured, seen)}
+        if self.no_capture:
+            facts["profile.no_ranges"] = self.no_capture
         if self.folder is not None:
             facts["profile.trace"] = self._write(record, seen, power)
-        outcome = replace(outcome, kernels=seen.kernels, facts=facts)
+        ranges = (*outcome.ranges, *ranges)
+        outcome = replace(outcome, kernels=seen.kernels, facts=facts, ranges=ranges)
         return replace(record, outcome=outcome, energy=measured.energy)
 
     def _energy(self, call: Call, call_s: float) -> tuple[Measured, list[tuple[float, float]]]:

@@ -21,11 +21,12 @@ from gpubench.ports import (
     Profiler,
     Ranged,
 )
-from gpubench.record import DeviceRef, Energy, Failure, Measurement, Outcome, Record, Skip
+from gpubench.record import Accuracy, DeviceRef, Energy, Failure, Measurement, Outcome, Record, Skip
 from gpubench.registry import workload
 from gpubench.spec import Case
 from gpubench.stats import summarize
 from gpubench.stopping import PolicyStop
+from gpubench.telemetry.ranges import span
 
 CHECK_SEED = 0x9E3779B9
 """Added to a case's seed, so that the check has inputs of its own."""
@@ -61,7 +62,8 @@ class Runner:
         """
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
         info = self.device.info
-        outcome, sticky = self._outcome(case, seed, progress)
+        with span(f"case {case.benchmark} {case.label} {case.precision}"):
+            outcome, sticky = self._outcome(case, seed, progress)
         record = Record(
             case=case,
             device=DeviceRef(info.type, info.name, info.gpu_key),
@@ -81,7 +83,8 @@ class Runner:
             device.prepare(case.precision)
             work = workload(case.workload).from_params(case.params, case.precision)
             data = case.policy.data
-            record = self.profiler.profile(record, lambda: work.build(device, seed, data))
+            with span("profile"):
+                record = self.profiler.profile(record, lambda: work.build(device, seed, data))
         except Exception as error:
             failure, sticky = self._foreign(error)
             record = replace(record, energy=Energy(reason=f"profiling failed: {failure.reason}"))
@@ -127,16 +130,10 @@ class Runner:
         """Measure a case whose work is at hand; raises whatever goes wrong in it."""
         device, policy = self.device, case.policy
         device.prepare(case.precision)
-        accuracy = work.check(device, (seed + CHECK_SEED) % 2**31, policy.data)
-        measurement, calls = measure(
-            device,
-            lambda i: work.build(device, (seed + i) % 2**31, policy.data),
-            policy=policy,
-            stop=PolicyStop(policy),
-            footprint_bytes=case.work.footprint_bytes if case.work else 0.0,
-            probe=self.probe,
-            progress=progress,
-        )
+        with span("check"):
+            accuracy = self._checked(work, seed, policy.data)
+        with span("measure"):
+            measurement, calls = self._timed(case, work, seed, progress)
         measurement = replace(measurement, accuracy=accuracy)
         measurement = self._traced(measurement, case, calls)
         facts = dict(device.switches())
@@ -149,6 +146,23 @@ class Runner:
         measurement = replace(measurement, facts=facts)
         peaks = peaks_of(device.info, case.precision)
         return with_flags(measurement, case, device.info, peaks, self.quick)
+
+    def _checked(self, work: Buildable, seed: int, data: str) -> Accuracy | None:
+        return work.check(self.device, (seed + CHECK_SEED) % 2**31, data)
+
+    def _timed(
+        self, case: Case, work: Buildable, seed: int, progress: Progress | None
+    ) -> tuple[Measurement, Sequence[Call]]:
+        policy = case.policy
+        return measure(
+            self.device,
+            lambda i: work.build(self.device, (seed + i) % 2**31, policy.data),
+            policy=policy,
+            stop=PolicyStop(policy),
+            footprint_bytes=case.work.footprint_bytes if case.work else 0.0,
+            probe=self.probe,
+            progress=progress,
+        )
 
     def _traced(self, m: Measurement, case: Case, calls: Sequence[Call]) -> Measurement:
         if self.tracer is None:

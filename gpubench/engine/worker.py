@@ -178,7 +178,7 @@ def open_profiler(device: Device, probe: Probe | None, wanted: Profiling) -> Any
         except OSError as error:
             reason = str(error)
     folder = Path(wanted.folder) if wanted.folder else None
-    return Profiler(device, meter, reason, folder, wanted.work_s)
+    return Profiler(device, meter, reason, folder, wanted.work_s, wanted.no_capture)
 
 
 def with_work(case: Case) -> Case:

@@ -36,9 +36,14 @@ class Child:
 
     Args:
         memory_limit_bytes: resident memory at which it is ended; None for no limit.
+        environment: variables beside those of this process.
     """
 
-    def __init__(self, memory_limit_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        memory_limit_bytes: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._limit = memory_limit_bytes
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
         self._process = subprocess.Popen(
@@ -48,6 +53,7 @@ class Child:
             stderr=self._stderr,
             start_new_session=True,
             bufsize=0,
+            env={**os.environ, **(environment or {})},
         )
         self._buffer = b""
         self._selector = selectors.DefaultSelector()

@@ -34,6 +34,7 @@ from gpubench.record import (
     Skip,
 )
 from gpubench.spec import Case, DeviceInfo, Plan, Policy, Profiling
+from gpubench.telemetry import ranges
 
 START_TIMEOUT_S: Final = 300.0
 MEMORY_SHARE: Final = 0.95
@@ -168,7 +169,7 @@ class LocalLauncher:
         return self._child
 
     def _start(self) -> Mapping[str, Any]:
-        self._child, self._mode = Child(self._limit), None
+        self._child, self._mode = Child(self._limit, self._capturing()), None
         self._started_for = self._folder
         self.worker_starts += 1
         path = user_path(self._folder)
@@ -179,6 +180,16 @@ class LocalLauncher:
         except GpubenchError:
             self._drop()
             raise
+
+    def _capturing(self) -> Mapping[str, str]:
+        """What makes NVTX tell a profiled worker everybody's ranges; nothing outside `profile`."""
+        if self._profiling is None or self._profiling.no_capture:
+            return {}
+        try:
+            return {ranges.VARIABLE: str(ranges.library())}
+        except ranges.CaptureUnavailable as error:
+            self._profiling = replace(self._profiling, no_capture=str(error))
+            return {}
 
     def _drop(self) -> str:
         """End a worker that can no longer be trusted; returns the end of its stderr."""

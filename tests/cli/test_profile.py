@@ -46,3 +46,31 @@ def test_the_table_names_kernels_and_the_reason(tmp_path: Path) -> None:
 
 def test_no_suite_is_wrong_usage() -> None:
     assert gpubench("profile").returncode == 2
+
+
+def test_ranges_of_the_users_own_code_are_captured_without_a_profiler(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import nvtx, torch\n\n\ndef step(n=64):\n"
+        "    with nvtx.annotate('forward', domain='mine'):\n"
+        "        with nvtx.annotate('product', domain='mine'):\n"
+        "            return torch.ones(n, n) @ torch.ones(n, n)\n"
+    )
+    suite = tmp_path / "own.yaml"
+    suite.write_text(
+        "schema: 1\nsuite: own\n"
+        "policy: {min_time_s: 0.005, max_time_s: 0.05, warmup_s: 0, min_samples: 3}\n"
+        "benchmarks: [{name: b, workload: custom, params: {target: 'mine:step', n: 64}}]\n"
+    )
+    done = gpubench(
+        "profile", str(suite), "--device", "cpu", "--json", "-", "--no-report", "--no-traces",
+        "--energy-time", "0", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads(done.stdout)["records"]
+    if "profile.no_ranges" in record["facts"]:
+        assert "C compiler" in record["facts"]["profile.no_ranges"]
+        return
+    found = [(r["name"], r["depth"]) for r in record["ranges"]]
+    assert found == [("mine: forward", 0), ("mine: product", 1)]
+    outer, inner = record["ranges"]
+    assert 0 <= outer["start_s"] <= inner["start_s"] <= inner["end_s"] <= outer["end_s"]

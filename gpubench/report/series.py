@@ -97,14 +97,17 @@ def crossed(results: Sequence[Result]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def series_of(results: Sequence[Result], axis: str | None = None) -> list[Series]:
+def series_of(
+    results: Sequence[Result], axis: str | None = None, keys: Sequence[str] | None = None
+) -> list[Series]:
     """The lines of a figure.
 
     Args:
         results: the cases it draws.
         axis: the parameter that is its horizontal axis, and so tells no lines apart.
+        keys: parameters that do; by default those that the benchmark crosses.
     """
-    keys = tuple(k for k in crossed(results) if k != axis)
+    keys = tuple(k for k in (crossed(results) if keys is None else keys) if k != axis)
     groups = _grouped(results, keys)
     if len(groups) > MOST:
         keys, groups = (), _grouped(results, ())

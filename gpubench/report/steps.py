@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from gpubench.analysis.results import MEASURED_CPU, Interval, Result
 from gpubench.analysis.steps import BESIDE, Knee, knee, phases, step_figures
 from gpubench.report.axes import rate_ticks, value_ticks
-from gpubench.report.series import Series, color, series_of, varying
+from gpubench.report.series import Series, color, param, series_of, varying
 from gpubench.report.traces import Ids, by_benchmark, empty_figure, plain, scatter, thinned
 from gpubench.report.view import ChartSection, Fact, FigureView
 from gpubench.units import METRICS, percent, scaled, show
@@ -129,10 +129,25 @@ def _batches(steps: Sequence[Result], ids: Ids) -> list[FigureView]:
     """Samples per second against the batch, with the knee of each line marked."""
     found = []
     for index, (name, group) in enumerate(by_benchmark(steps).items()):
-        lines = [s for s in series_of(group, "batch") if _is_sweep(s)]
+        lines = [s for s in series_of(group, "batch", _keys(group)) if _is_sweep(s)]
         if lines:
             found.append(_by_batch(name, lines, ids, f"{ids.prefix}batches-{index}"))
     return found[:MOST_FIGURES]
+
+
+def _keys(group: Sequence[Result]) -> list[str]:
+    """What tells lines apart: every parameter but the batch, and but those that follow one."""
+    keys: list[str] = []
+    for name in varying(group):
+        if name != "batch" and not any(_follows(group, name, key) for key in keys):
+            keys.append(name)
+    return keys
+
+
+def _follows(group: Sequence[Result], name: str, key: str) -> bool:
+    """Whether the value of ``key`` decides that of ``name``."""
+    pairs = {(param(r, key), param(r, name)) for r in group}
+    return len(pairs) == len({k for k, _ in pairs})
 
 
 def _is_sweep(line: Series) -> bool:

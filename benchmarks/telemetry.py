@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import torch
 from saving import report
 
 from gpubench.engine.profiling import POLL_S
+from gpubench.telemetry.nsys import read
+from gpubench.telemetry.ranges import span
 from gpubench.telemetry.watch import Poller
 
 ROUNDS = 30
@@ -52,5 +56,50 @@ def sampler_cost() -> dict[str, float]:
     }
 
 
+def nsys_import(kernels: int = 100_000) -> dict[str, float]:
+    """Time to read an export of that many kernels in a tenth as many nested ranges."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.sqlite"
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT)")
+            db.executemany("INSERT INTO StringIds VALUES (?, ?)",
+                           ((i, f"kernel_{i}") for i in range(100)))  # fmt: skip
+            db.execute("CREATE TABLE NVTX_EVENTS (start INTEGER, end INTEGER, eventType INTEGER,"
+                       " text TEXT, globalTid INTEGER)")  # fmt: skip
+            db.executemany(
+                "INSERT INTO NVTX_EVENTS VALUES (?, ?, 59, ?, 1)",
+                ((i * 1000 + d, i * 1000 + 990 - d, ("step", "layer")[d])
+                 for i in range(kernels // 20) for d in (0, 1)),
+            )  # fmt: skip
+            db.execute("CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INTEGER, end INTEGER,"
+                       " correlationId INTEGER, shortName INTEGER)")  # fmt: skip
+            db.execute("CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME (start INTEGER, end INTEGER,"
+                       " correlationId INTEGER, globalTid INTEGER)")  # fmt: skip
+            db.executemany("INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (?, ?, ?, ?)",
+                           ((i * 50, i * 50 + 40, i, i % 100) for i in range(kernels)))  # fmt: skip
+            db.executemany("INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME VALUES (?, ?, ?, 1)",
+                           ((i * 50 + 5, i * 50 + 9, i) for i in range(kernels)))  # fmt: skip
+        start = time.perf_counter()
+        found = read(path)
+        took = time.perf_counter() - start
+    assert sum(k.count for r in found.ranges for k in r.kernels) == kernels
+    return {"kernels": kernels, "seconds": round(took, 3)}
+
+
+def range_cost() -> dict[str, float]:
+    """Time of one range of gpubench where no tool listens."""
+    best = float("inf")
+    for _ in range(7):
+        start = time.perf_counter()
+        for _ in range(20_000):
+            with span("x"):
+                pass
+        best = min(best, (time.perf_counter() - start) / 20_000)
+    return {"seconds": round(best, 9)}
+
+
 if __name__ == "__main__":
-    report("telemetry", {"sampler": sampler_cost()})
+    report(
+        "telemetry",
+        {"sampler": sampler_cost(), "range": range_cost(), "nsys_import": nsys_import()},
+    )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpubench.cli.nsys import run_under_nsys, show_export
 from gpubench.cli.options import console, filter_option, store_option
 from gpubench.cli.run import check_writable, execute, finish
+from gpubench.errors import InputError
 
 if TYPE_CHECKING:
     from gpubench.record import Record
@@ -17,7 +19,7 @@ KERNELS_SHOWN = 3
 
 
 @click.command()
-@click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
+@click.argument("suites", nargs=-1, metavar="SUITE...")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--label", metavar="NAME", help="Name of the run, for `report` and `--compare`.")
 @store_option
@@ -33,6 +35,9 @@ KERNELS_SHOWN = 3
 @click.option("--no-traces", is_flag=True, help="Do not write a Perfetto trace a case.")
 @click.option("--energy-time", type=click.FloatRange(min=0), default=3.0, show_default=True,
               metavar="SECONDS", help="Work per case for its energy; 0: no energy.")  # fmt: skip
+@click.option("--nsys", is_flag=True, help="Run SUITE under Nsight Systems and show its ranges.")
+@click.option("--nsys-export", type=click.Path(path_type=Path), metavar="FILE",
+              help="Show the ranges of an SQLite export of nsys, anybody's.")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
               help="Wall time per case, the passes of the profile apart.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of order and inputs. [random]")
@@ -48,6 +53,14 @@ def profile(suites: tuple[str, ...], **options: Any) -> None:
     from gpubench.api import RunRequest
     from gpubench.spec import Profiling
 
+    if options["nsys_export"] is not None:
+        show_export(options["nsys_export"], options["json_path"])
+        return
+    if not suites:
+        raise InputError("no suite given", expected="e.g. gpubench profile tensorcore")
+    if options["nsys"]:
+        run_under_nsys(run_arguments(suites, options), options["output"])
+        return
     options |= {"resume": None, "lock_clocks": False}
     check_writable(options)
     traces = None if options["no_traces"] else str((options["output"] / "traces").resolve())
@@ -68,6 +81,19 @@ def profile(suites: tuple[str, ...], **options: Any) -> None:
         for result in results:
             console().print(profile_table(result.records))
     finish(results, {**options, "quiet": True}, ())
+
+
+def run_arguments(suites: tuple[str, ...], options: dict[str, Any]) -> list[str]:
+    """The same request as arguments of `gpubench run`."""
+    found = [*suites, "--device", options["device"], "--output", str(options["output"])]
+    for name, value in (("--label", options["label"]), ("--store", options["store"]),
+                        ("--filter", options["filter_text"]), ("--seed", options["seed"]),
+                        ("--timeout", options["timeout"])):  # fmt: skip
+        if value is not None:
+            found += [name, str(value)]
+    for setting in options["settings"]:
+        found += ["--set", setting]
+    return found + (["--quick"] if options["quick"] else [])
 
 
 def profile_table(records: tuple[Record, ...]) -> Any:

@@ -102,10 +102,14 @@ def export(names: tuple[str, ...], fmt: str, path: Path | None, store: str | Non
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @store_option
 def import_(files: tuple[str, ...], store: str | None) -> None:
-    """Add exported runs to the store; `-` reads stdin."""
+    """Add exported runs to the store; `-` reads stdin. Spool files are delivered."""
     from gpubench import api
+    from gpubench.store.spool import is_spool
 
     for file in files:
+        if is_spool(Path(file)):
+            deliver_spool(Path(file), store)
+            continue
         data = read_json(file)
         try:
             added = api.import_documents(data, store)
@@ -113,6 +117,22 @@ def import_(files: tuple[str, ...], store: str | None) -> None:
             raise error.at(file=file) from None
         for head, count in added:
             click.echo(f"imported run {head.id}: {count} records")
+
+
+def deliver_spool(path: Path, store: str | None) -> None:
+    """Deliver what a run kept while its store was lost; the file is removed then.
+
+    Raises:
+        InputError: no spool file, or a store that does not answer; the file stays.
+    """
+    from gpubench.store import Store
+    from gpubench.store.spool import deliver
+
+    with Store(store) as opened:
+        done = deliver(path, opened)
+    if done.problem is not None:
+        raise InputError(f"not delivered, and kept: {done.problem}", file=str(path))
+    click.echo(f"delivered run {done.run_id}: {done.records} records")
 
 
 def read_json(file: str) -> Any:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cli.command import TINY, gpubench
+from tests.telemetry.test_nsys import export
 
 
 def test_a_profile_has_kernels_a_trace_and_a_reason_for_no_energy(tmp_path: Path) -> None:
@@ -74,3 +79,45 @@ def test_ranges_of_the_users_own_code_are_captured_without_a_profiler(tmp_path: 
     assert found == [("mine: forward", 0), ("mine: product", 1)]
     outer, inner = record["ranges"]
     assert 0 <= outer["start_s"] <= inner["start_s"] <= inner["end_s"] <= outer["end_s"]
+
+
+def test_an_export_of_nsys_is_shown_without_a_suite(tmp_path: Path) -> None:
+    file = str(export(tmp_path / "x.sqlite"))
+    done = gpubench("profile", "--nsys-export", file)
+    assert done.returncode == 0, done.stderr
+    assert "forward" in done.stdout
+    assert "gemm_kernel" in done.stdout
+    document = json.loads(gpubench("profile", "--nsys-export", file, "--json", "-").stdout)
+    assert document["ranges"][0]["path"] == ["step"]
+
+
+def test_nsys_runs_the_suite_and_its_export_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for nsys that runs what it is given and exports a known file."""
+    made = export(tmp_path / "made.sqlite")
+    program = tmp_path / "bin" / "nsys"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\nfor a in "$@"; do case $a in --output=*) out=${a#--output=};; esac; done\n'
+        'while [ "$1" != "-m" ]; do shift; done\n'
+        f'"{sys.executable}" "$@" && cp "{made}" "$out.sqlite"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    suite = tmp_path / "tiny.yaml"
+    suite.write_text(TINY)
+    done = gpubench(
+        "profile", str(suite), "--nsys", "--device", "cpu", "--filter", "precision == 'fp32'",
+        "--output", str(tmp_path / "out"), cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "gemm_kernel" in done.stdout
+    assert "export: " in done.stdout
+
+
+def test_without_nsys_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = gpubench("profile", "smoke", "--nsys")
+    assert done.returncode == 2
+    assert "--nsys-export" in done.stderr

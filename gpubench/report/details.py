@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from gpubench.analysis.attribution import attribute
 from gpubench.analysis.flags import flag_info
 from gpubench.analysis.naming import value_text
 from gpubench.analysis.results import Interval, Result
@@ -60,6 +61,7 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("How it was measured", tuple(_method(m, s))),
             Group("What follows", tuple(_derived(result, names))),
             Group("The step", tuple(step_facts(result))),
+            Group("Measured minus model", tuple(_attributed(result))),
             Group("Correctness", tuple(_correctness(m))),
             Group("As it ran", tuple(as_it_ran(m))),
             Group("Kernels", tuple(_kernels(m))),
@@ -155,6 +157,13 @@ def interval_text(metric: str, interval: Interval) -> str:
     """A value and its interval: ``12.3x (12.1x to 12.6x)``."""
     low, high = show(metric, interval.low), show(metric, interval.high)
     return f"{show(metric, interval.value)} ({low} to {high})"
+
+
+def _attributed(result: Result) -> Iterable[Fact]:
+    for part in attribute(result):
+        sign = "−" if part.seconds < 0 else "+"
+        name = part.name[:1].upper() + part.name[1:]
+        yield Fact(name, f"{sign}{scaled(abs(part.seconds), 's')}: {part.why}")
 
 
 def _correctness(m: Measurement) -> Iterable[Fact]:

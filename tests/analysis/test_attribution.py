@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gpubench.analysis.attribution import attribute
+from gpubench.analysis.results import results
+from gpubench.record import DeviceRef, Modelled, Reading, Run, Samples
+from tests.builders import measurement, record
+
+RUN = Run(id="r", suite="s", started_at="2026-01-01T00:00:00+00:00")
+
+
+def parts(
+    measured_s: float, predicted_s: float, *, clock_hz: float = 1.41e9, host_s: float | None = None,
+    bound: str = "compute", flags: tuple[str, ...] = (), reasons: tuple[str, ...] = (),
+    gpu: str | None = "a100-sxm4-40gb",
+) -> dict[str, Any]:  # fmt: skip
+    m = measurement(
+        *[measured_s] * 12, flags=flags,
+        readings=tuple(Reading(i, {"clock_hz": clock_hz}, reasons) for i in range(5)),
+    )  # fmt: skip
+    if host_s is not None:
+        m = replace(m, samples=Samples(m.samples.times_s, (host_s,) * 12, launches=(12,)))
+    one = replace(
+        record(outcome=m), device=DeviceRef("cuda", "NVIDIA A100-SXM4-40GB", gpu),
+        model=Modelled(predicted_s, 0.9 * predicted_s, 1.1 * predicted_s, bound),
+    )  # fmt: skip
+    found = attribute(results(RUN, [one])[0])
+    assert sum(p.seconds for p in found) == pytest.approx(measured_s - predicted_s)
+    return {p.name: p for p in found}
+
+
+def test_at_full_clock_all_of_it_is_the_rest() -> None:
+    found = parts(1.05e-3, 1e-3)
+    assert list(found) == ["rest"]
+    assert found["rest"].why == "within the band of the model"
+
+
+def test_a_clock_below_boost_takes_its_share_with_the_reason() -> None:
+    found = parts(1.3e-3, 1e-3, clock_hz=1.2e9, reasons=("sw_power_cap",))
+    assert found["clock"].seconds == pytest.approx(1e-3 * (1.41 / 1.2 - 1))
+    assert found["clock"].why == "the SM clock was 1.20 GHz of 1.41 GHz boost (sw_power_cap)"
+    assert "outside the band" in found["rest"].why
+
+
+def test_it_never_explains_more_than_there_is() -> None:
+    found = parts(1.02e-3, 1e-3, clock_hz=0.7e9)
+    assert found["clock"].seconds == pytest.approx(0.02e-3)
+    assert "clock" not in parts(0.9e-3, 1e-3, clock_hz=1.405e9)
+
+
+def test_a_memory_bound_case_does_not_lose_by_its_sm_clock() -> None:
+    assert "clock" not in parts(1.3e-3, 1e-3, clock_hz=1.0e9, bound="memory")
+
+
+def test_a_host_that_is_too_slow_is_the_launch() -> None:
+    found = parts(9e-6, 4e-6, host_s=8.5e-6, flags=("launch_bound",))
+    assert found["launch"].seconds == pytest.approx(4.5e-6)
+    assert found["rest"].seconds == pytest.approx(0.5e-6)
+    assert "launch" not in parts(9e-6, 4e-6, host_s=8.5e-6)
+
+
+def test_hints_have_no_seconds() -> None:
+    found = parts(3e-3, 1e-3, flags=("tensor_cores_not_used",))
+    assert "did not run" in found["rest"].why
+
+
+def test_without_a_prediction_there_is_nothing_to_split() -> None:
+    one = record(outcome=measurement())
+    assert attribute(results(RUN, [one])[0]) == ()

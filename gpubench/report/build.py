@@ -23,6 +23,7 @@ from gpubench.report.figures import MAX_FIGURES
 from gpubench.report.roofline import roofline_figure
 from gpubench.report.rows import columns_and_rows, failure_views, skip_groups
 from gpubench.report.steps import step_sections
+from gpubench.report.timeline import timeline_figures
 from gpubench.report.traces import Ids
 from gpubench.report.view import (
     ChartSection,
@@ -212,10 +213,18 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
         _section(f"{ids.prefix}errors", "Error against FP64",
                  error_figures(rows, ids),
                  "No error chart: no result has an error against FP64 to show."),
+        *_timeline(rows, ids),
         _section(f"{ids.prefix}noise-section", "Sample distributions",
                  [f for f in [noise_figure(rows, ids)] if f],
                  "No distributions: no sample was kept."),
     )  # fmt: skip
+
+
+def _timeline(rows: Sequence[Result], ids: Ids) -> list[ChartSection]:
+    """Sensors along the run; left out, without a word, where none was read."""
+    found = timeline_figures(rows, ids)
+    title = "While it ran"
+    return [ChartSection(f"{ids.prefix}timeline", title, tuple(found), ())] if found else []
 
 
 def _no_model(rows: Sequence[Result]) -> str:

@@ -1,0 +1,417 @@
+"""Where did the level of a series change, and is its newest night slower? Pure statistics.
+
+A series is one case on one machine: one median a night, with the interval of its samples.
+Everything is judged in logarithms, so that a change is a ratio and noise is relative.
+
+Two rules look at the newest nights, and both ask the same question of different windows:
+is the mean of the last m nights further from the level than nights scatter?
+
+- *fast*, m = 1: tonight alone, and only where the samples of tonight agree;
+- *slow*, m = 2 and more, and back to every change point: small changes need several nights.
+
+The level is what the nights before were, without those that lie off it: change points are
+found by ruptures (kernel change point detection with a linear kernel, that is least squares
+with a penalty; Celisse et al., JMLR 19, 2018), a significantly faster stretch becomes the
+new level, a slower one stays a regression until it is accepted or gone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+Floats = npt.NDArray[np.float64]
+
+WINDOWS: Final = (1, 2, 3, 4, 6, 9, 14, 20, 30)
+"""Numbers of newest nights that are compared with the level."""
+
+WEIGHTS: Final = {1: 0.3, 2: 0.4, 3: 0.4, 4: 2.0}
+LONG_WEIGHT: Final = 0.25
+"""Share of the false-alarm budget that a window gets: its p-value is divided by it (weighted
+Bonferroni: Genovese, Roeder and Wasserman, Biometrika 93, 2006). Most goes to four nights,
+which decide about steps of three noises; longer windows have power to spare."""
+
+EFFECTIVE_WINDOWS: Final = 4.0
+"""Independent tests that the overlapping windows amount to, for the p-value of a series."""
+
+PRIOR_NOISE: Final = 0.01
+PRIOR_DF: Final = 6.0
+"""Night-to-night noise believed before any night, and how many degrees that belief weighs."""
+
+MANY: Final = 5
+"""Nights that make a level; a faster stretch of so many becomes the new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One night of a series.
+
+    Attributes:
+        value: the median, in the unit of the metric.
+        low, high: interval of that median from the samples of the night.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What counts as a change.
+
+    Attributes:
+        chance: probability of a false alarm, each window of a case and night.
+        fdr: expected share of false ones among the alarms of one check.
+        floor: smallest relative change that matters: what two runs of the same thing
+            differ by (A/A).
+        fast: relative change from which tonight alone is enough.
+        noises: smallest change in units of the series' own night-to-night noise.
+        rank_chance: level of the Mann-Whitney test that guards against single nights.
+        better: ``lower`` or ``higher``, from the metric.
+    """
+
+    chance: float = 1.5e-5
+    fdr: float = 0.05
+    floor: float = 0.01
+    fast: float = 0.05
+    noises: float = 1.5
+    rank_chance: float = 0.01
+    better: str = "lower"
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Where the newest nights of a series stand against its level.
+
+    Attributes:
+        verdict: ``regression``, ``improvement``, ``noise`` or ``insufficient``.
+        ratio: mean of the newest nights / level, in the unit of the metric; above 1 is slower
+            for a time. None where there is no level.
+        p: chance of such a shift without a change, over all windows; for ``discoveries``.
+        since: index of the first night at the new level; None for noise.
+        noise: relative night-to-night noise of the series.
+        level: the reference, in the unit of the metric.
+        nights: nights that make the level.
+        changes: indexes at which the level of the whole series changed.
+    """
+
+    verdict: str
+    ratio: float | None = None
+    p: float = 1.0
+    since: int | None = None
+    noise: float | None = None
+    level: float | None = None
+    nights: int = 0
+    changes: tuple[int, ...] = ()
+
+
+def change_points(logs: Sequence[float] | Floats) -> tuple[int, ...]:
+    """Indexes at which a new level begins; empty for a series of one level.
+
+    The penalty is 3 ln n in units of the noise variance: above the 2 ln n of BIC for a step
+    (Yao 1988), since a spurious level costs more here than a late one.
+    """
+    values = np.asarray(logs, dtype=np.float64)
+    if len(values) < 6:
+        return ()
+    from ruptures import KernelCPD
+
+    scaled = (values - np.median(values)) / robust_noise(values)
+    # One wild night is no level: beyond six noises it says no more than at six.
+    scaled = _clipped_alone(scaled)
+    found = KernelCPD(kernel="linear", min_size=2).fit(scaled.reshape(-1, 1))
+    return tuple(int(i) for i in found.predict(pen=3 * math.log(len(values)))[:-1])
+
+
+def _clipped_alone(scaled: Floats) -> Floats:
+    """Nights far from both neighbours, brought back to them: outliers, not levels."""
+    out = scaled.copy()
+    around = np.stack([scaled[:-2], scaled[2:]])
+    middle = scaled[1:-1]
+    low, high = around.min(0), around.max(0)
+    alone = (middle > high + 5) | (middle < low - 5)
+    out[1:-1][alone] = np.clip(middle, low, high)[alone]
+    return out
+
+
+def robust_noise(logs: Floats) -> float:
+    """Standard deviation of nights from the differences of neighbours, by their MAD.
+
+    Differences do not see levels; 1.4826 makes the MAD that of a normal distribution, the
+    root of two undoes the difference. At least 1e-4: clocks resolve no better.
+    """
+    if len(logs) < 3:
+        return PRIOR_NOISE
+    steps = np.abs(np.diff(logs))
+    return max(1.4826 * float(np.median(steps)) / math.sqrt(2), 1e-4)
+
+
+def judge(nights: Sequence[Night], rule: Rule | None = None, accepted: int | None = None) -> Shift:
+    """Judge the newest nights of a series against its level.
+
+    Args:
+        nights: oldest first.
+        rule: what counts as a change.
+        accepted: index of the night whose level somebody accepted; what was before no longer
+            counts for the level, only for the noise.
+
+    Returns:
+        The shift, before the correction for the other cases of a check (``discoveries``).
+    """
+    rule = rule or Rule()
+    usable = all(n.value > 0 and math.isfinite(n.value) for n in nights)
+    if len(nights) < 2 or not usable:
+        return Shift("insufficient", nights=max(len(nights) - 1, 0))
+    sign = 1.0 if rule.better == "lower" else -1.0
+    logs = sign * np.log(np.array([n.value for n in nights]))
+    ends = np.array([(n.low, n.high) for n in nights])
+    with np.errstate(divide="ignore"):
+        bounds = np.sort(sign * np.log(np.maximum(ends, 0)), axis=1)
+    return _Series(logs, bounds, rule, accepted).judged(sign)
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """One window against the level: p of either direction and the shift it shows."""
+
+    window: int
+    shift: float
+    p_slower: float
+    p_faster: float
+    level: float
+    nights: int
+    holds: bool
+
+
+class _Series:
+    """The logs of a series, slower is larger, with what is worked out once."""
+
+    def __init__(self, logs: Floats, bounds: Floats, rule: Rule, accepted: int | None) -> None:
+        self.logs, self.bounds, self.rule = logs, bounds, rule
+        self.start = accepted if accepted is not None and accepted < len(logs) else 0
+        self.accepted = accepted is not None
+        self.changes = change_points(logs)
+        edges = (0, *self.changes, len(logs))
+        self.segments = list(pairwise(edges))
+        self.residuals = _within(logs, self.segments)
+        spread = 3 * robust_noise(logs)
+        clipped = np.clip(self.residuals, -spread, spread)
+        self.squares = np.concatenate([[0.0], np.cumsum(clipped**2)])
+        self.on_level, self.rebased = self._levels()
+
+    def judged(self, sign: float) -> Shift:
+        """The verdict on the newest nights."""
+        last = len(self.logs)
+        if last - 1 <= self.start and self.accepted:
+            return self._shift("noise", None, 1.0, sign)  # tonight is what was accepted
+        tests = [t for m in self._windows() if (t := self._test(m)) is not None]
+        if not tests:
+            return self._shift("insufficient", None, 1.0, sign)
+        if self.rebased is not None:
+            best = min(tests, key=lambda t: t.p_slower)
+            if not (best.holds and best.p_slower <= self.rule.chance and best.shift > 0):
+                return self._shift("improvement", *self.rebased, sign, best=best)
+        worst = _strongest([t for t in tests if t.holds and t.shift > 0], "p_slower")
+        gain = _strongest([t for t in tests if t.holds and t.shift < 0], "p_faster")
+        for verdict, test, p in (
+            ("regression", worst, worst.p_slower if worst else 1.0),
+            ("improvement", gain, gain.p_faster if gain else 1.0),
+        ):
+            if test is not None and p <= self.rule.chance:
+                return self._shift(verdict, last - test.window, p, sign, best=test)
+        p = min(t.p_slower for t in tests)
+        known = self.accepted or tests[0].nights >= MANY
+        return self._shift("noise" if known else "insufficient", None, p, sign, best=tests[0])
+
+    def _shift(
+        self, verdict: str, since: int | None, p: float, sign: float, best: _Test | None = None
+    ) -> Shift:
+        noise = self._noise(len(self.logs))[0]
+        ratio = math.exp(sign * best.shift) if best else None
+        level = math.exp(sign * best.level) if best else None
+        series_p = min(1.0, p * EFFECTIVE_WINDOWS)
+        nights = best.nights if best else 0
+        return Shift(verdict, ratio, series_p, since, noise, level, nights, self.changes)
+
+    def _windows(self) -> Iterator[int]:
+        last = len(self.logs)
+        backs = {last - c for c in self.changes if c > self.start}
+        # A window that reaches back over a return to the level would tell of the past.
+        returned = max((c for c in self.changes if self.on_level[c]), default=0)
+        most = last - max(returned, self.start + 1)
+        yield from sorted(m for m in {*WINDOWS, *backs} if m <= most)
+
+    def _levels(self) -> tuple[npt.NDArray[np.bool_], tuple[int, float] | None]:
+        """Which nights make the level, and where it last became faster, if that is new."""
+        here = [(max(a, self.start), b) for a, b in self.segments if b > self.start]
+        on = np.zeros(len(self.logs), dtype=np.bool_)
+        on[here[0][0] : here[0][1]] = True
+        rebased = None
+        for a, b in here[1:]:
+            test = self._compare(on, a, b)
+            if test is None or max(test.p_slower, test.p_faster) == 0:
+                continue
+            if test.holds and test.shift < 0 and test.p_faster <= self.rule.chance:
+                if b - a >= MANY:
+                    on[:] = False
+                    on[a:b] = True
+                    fresh = len(self.logs) - a <= 2 * MANY
+                    rebased = (a, test.p_faster) if fresh else None
+            elif not (test.holds and test.p_slower <= self.rule.chance):
+                on[a:b] = True
+        return on, rebased
+
+    def _test(self, window: int) -> _Test | None:
+        first = len(self.logs) - window
+        return self._compare(self.on_level & (np.arange(len(self.logs)) < first), first, None)
+
+    def _compare(self, on: npt.NDArray[np.bool_], first: int, end: int | None) -> _Test | None:
+        """Student's t of a stretch against the level, with the noise of the nights before.
+
+        The variance is moderated: that of the nights before, weighed by their degrees of
+        freedom, with a prior (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3), so that three
+        equal nights do not make a series without noise.
+        """
+        level_logs, stretch = self.logs[on], self.logs[first:end]
+        n, m = len(level_logs), len(stretch)
+        if n == 0 or m == 0:
+            return None
+        noise, df = self._noise(first)
+        middle = float(np.median(level_logs))
+        level = float(np.mean(np.clip(level_logs, middle - 3 * noise, middle + 3 * noise)))
+        shift = float(np.mean(stretch)) - level
+        t = shift / (noise * math.sqrt(1 / m + 1 / n))
+        p = float(special.stdtr(df, -abs(t)))
+        p = min(p / WEIGHTS.get(m, LONG_WEIGHT), 0.5)
+        holds = self._holds(on, first, end, shift, level, noise, df)
+        if self._untried(n, df) and m == 1 and holds and abs(shift) > math.log1p(self.rule.fast):
+            p = min(p, self.rule.chance)  # accepted, and no noise known yet: the samples decide
+        slower, faster = (p, 1 - p) if shift > 0 else (1 - p, p)
+        return _Test(m, shift, slower, faster, level, n, holds)
+
+    def _untried(self, n: int, df: float) -> bool:
+        return self.accepted and n < MANY and df < PRIOR_DF + MANY
+
+    def _noise(self, first: int) -> tuple[float, float]:
+        """Noise of the nights before ``first``, and its degrees of freedom."""
+        levels = sum(a < first for a, _ in self.segments)
+        own = max(first - levels, 0)
+        total = self.squares[first] + PRIOR_DF * PRIOR_NOISE**2
+        return math.sqrt(total / (own + PRIOR_DF)), own + PRIOR_DF
+
+    def _holds(
+        self,
+        on: npt.NDArray[np.bool_],
+        first: int,
+        end: int | None,
+        shift: float,
+        level: float,
+        noise: float,
+        df: float,
+    ) -> bool:
+        """Whether a shift is large enough, and the work of more than a single night."""
+        stretch, before = self.logs[first:end], self.logs[on]
+        m, direction = len(stretch), math.copysign(1.0, shift)
+        least = math.log1p(self.rule.floor)
+        if abs(shift) < max(least, self.rule.noises * noise):
+            return False
+        if abs(shift) <= _excursion(self.residuals[on] * direction, m):
+            return False
+        if m == 1 or len(before) < 3:
+            return self._samples_agree(on, first, shift, level, least)
+        # Without its wildest night it must still stand out: one night is no level.
+        rest = float(np.sum(stretch) - stretch[np.argmax(stretch * direction)]) / (m - 1)
+        t = (rest - level) * direction / (noise * math.sqrt(1 / (m - 1) + 1 / len(before)))
+        if special.stdtr(df, -t) > self.rule.rank_chance:
+            return False
+        return rank_p(stretch * direction, before * direction) <= self.rule.rank_chance
+
+    def _samples_agree(
+        self, on: npt.NDArray[np.bool_], first: int, shift: float, level: float, least: float
+    ) -> bool:
+        """Whether the samples of the nights themselves, not only medians, are on one side."""
+        if abs(shift) < math.log1p(self.rule.fast):
+            return False
+        low, high = self.bounds[first:, 0].min(), self.bounds[first:, 1].max()
+        if shift > 0:
+            return bool(low > level + least and low > np.median(self.bounds[on, 1]))
+        return bool(high < level - least and high < np.median(self.bounds[on, 0]))
+
+
+def _within(logs: Floats, segments: Sequence[tuple[int, int]]) -> Floats:
+    """Distance of each night from the median of its own level."""
+    out = np.empty_like(logs)
+    for a, b in segments:
+        out[a:b] = logs[a:b] - np.median(logs[a:b])
+    return out
+
+
+def _strongest(tests: Sequence[_Test], name: str) -> _Test | None:
+    return min(tests, key=lambda t: float(getattr(t, name)), default=None)
+
+
+def _excursion(residuals: Floats, m: int) -> float:
+    """The furthest that m nights in a row have strayed from the level before."""
+    if len(residuals) < m:
+        return 0.0
+    sums = np.concatenate([[0.0], np.cumsum(residuals)])
+    return float(np.max(sums[m:] - sums[:-m]) / m)
+
+
+def rank_p(larger: Floats, smaller: Floats) -> float:
+    """One-sided Mann-Whitney: the chance of ranks as high as those of ``larger``.
+
+    Exact by recursion for up to eight nights without ties at the ends, by the normal
+    approximation with continuity correction beyond (Mann and Whitney, Ann. Math. Stat. 18,
+    1947). Where so few nights are compared that even complete separation is not
+    significant, complete separation is all that can be asked: then 0.
+    """
+    m, n = len(larger), len(smaller)
+    order = np.sort(smaller)
+    below = np.searchsorted(order, larger, "left")
+    ties = np.searchsorted(order, larger, "right") - below
+    u = float(np.sum(below) + 0.5 * np.sum(ties))
+    if u >= m * n and 1 / math.comb(n + m, m) > 0.005:
+        return 0.0
+    mean, deviation = m * n / 2, math.sqrt(m * n * (m + n + 1) / 12)
+    if m * n <= 400 and m <= 8:
+        counts = _rank_counts(m, n)
+        return float(np.sum(counts[math.ceil(u) :]) / np.sum(counts))
+    return float(special.ndtr(-(u - 0.5 - mean) / deviation))
+
+
+_COUNTS: dict[tuple[int, int], Floats] = {}
+
+
+def _rank_counts(m: int, n: int) -> Floats:
+    """Arrangements by U: coefficients of the Gaussian binomial (n + m choose m)."""
+    if (m, n) not in _COUNTS:
+        poly = np.zeros(m * n + 1)
+        poly[0] = 1.0
+        for i in range(1, m + 1):
+            # Multiply by (1 - q^(n + i)), divide by (1 - q^i).
+            if n + i <= m * n:
+                poly[n + i :] = poly[n + i :] - poly[: -(n + i)].copy()
+            for j in range(i, m * n + 1):
+                poly[j] += poly[j - i]
+        _COUNTS[m, n] = poly
+    return _COUNTS[m, n]
+
+
+def discoveries(p_values: Sequence[float], fdr: float) -> list[bool]:
+    """Which of many tests to believe so that at most a share ``fdr`` is false, on average.
+
+    Benjamini and Hochberg (1995), J. R. Stat. Soc. B 57: the largest k with p(k) <= k fdr / n.
+    """
+    n = len(p_values)
+    order = sorted(range(n), key=lambda i: p_values[i])
+    passed = max((k for k, i in enumerate(order, 1) if p_values[i] <= k * fdr / n), default=0)
+    return [rank < passed for rank, _ in sorted(enumerate(order), key=lambda pair: pair[1])]

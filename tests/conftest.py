@@ -32,6 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the user's store; workers find the test plugin and the source tree."""
     monkeypatch.setenv("GPUBENCH_STORE", f"sqlite:///{tmp_path / 'results.db'}")
+    monkeypatch.setenv("GPUBENCH_SPOOL", str(tmp_path / "spool"))
     paths = [str(PLUGIN), str(ROOT), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in paths if p))
 

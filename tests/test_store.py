@@ -187,7 +187,7 @@ def test_the_write_ahead_log_is_tried_again_while_others_make_the_same_store() -
     """Two that change the mode at once would wait for each other: SQLite fails one at once."""
     import sqlite3
 
-    from gpubench.store import _write_ahead
+    from gpubench.store.connection import _write_ahead
 
     answers = ["database is locked", "database is locked", None]
 

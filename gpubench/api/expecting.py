@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING
 from gpubench.errors import InputError
 from gpubench.record import Environment, Record
 from gpubench.store import Store
+from gpubench.store.points import device_id
+
+__all__ = ["device_id", "stored_calibration", "with_model"]
 
 if TYPE_CHECKING:
     from gpubench.model.calibration import Calibration
-
-
-def device_id(environment: Environment) -> str:
-    """Identity of a device for calibrations: a GPU's UUID, or a CPU with its host and threads."""
-    uuid = environment.get("gpu.uuid")
-    if uuid is not None:
-        return str(uuid)
-    host, model, threads = (
-        environment.get(k) for k in ("host.name", "cpu.model", "cpu.threads_used")
-    )
-    return f"{host}/cpu/{model}/{threads}"
 
 
 def stored_calibration(store: Store, environment: Environment) -> Calibration | None:

@@ -20,6 +20,7 @@ from gpubench.record import Environment, Record, Run
 from gpubench.settings import with_settings
 from gpubench.spec import Case, DeviceInfo, Plan, Profiling, Suite
 from gpubench.store import Store
+from gpubench.store.spool import Keeper, deliver_all
 
 if TYPE_CHECKING:
     from gpubench.model.calibration import Calibration
@@ -136,6 +137,7 @@ def run(request: RunRequest, listener: Listener) -> list[RunResult]:
             profiling=request.profiling,
         ) as launcher,
     ):
+        deliver_spooled(store, listener)
         info, environment = launcher.connect()
         listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
         plans = [launcher.expand(p) for p in plan_suites(request, loaded, info, seed)]
@@ -149,6 +151,15 @@ def run(request: RunRequest, listener: Listener) -> list[RunResult]:
         return results
 
 
+def deliver_spooled(store: Store, listener: Listener) -> None:
+    """Bring home what earlier runs had to keep while this store did not answer."""
+    for done in deliver_all(store):
+        if done.problem is None:
+            listener.note(f"delivered {done.records} kept records of run {done.run_id}")
+        else:
+            listener.note(f"warning: {done.path} is not delivered: {done.problem}")
+
+
 def resume(name: str, request: RunRequest, listener: Listener) -> RunResult:
     """Continue a run: what is missing or failed is measured, the rest kept.
 
@@ -156,6 +167,7 @@ def resume(name: str, request: RunRequest, listener: Listener) -> RunResult:
         InputError: no such run, or its suite or device is no longer the same.
     """
     with Store(request.store) as store:
+        deliver_spooled(store, listener)
         head = store.find(name)
         past = head.settings
         if request.suites and str(past.get("suite")) not in request.suites:
@@ -284,20 +296,37 @@ def _execute(
         else:
             listener.progress(case, int(message["samples"]), float(message["time_s"]))
 
+    keeper, taken = Keeper(store, head), []
     try:
         for record in launcher.run(plan, watch):
             record = with_model(record, calibration)
-            store.put(head.id, record, positions[record.case.key])
+            keeper.put(record, positions[record.case.key])
+            taken.append((positions[record.case.key], record))
             listener.stored(record)
     except KeyboardInterrupt:
         launcher.kill()
-        store.finish(head, "interrupted")
+        _finish(keeper, "interrupted", listener)
         raise Interrupted(head.id) from None
     except GpubenchError:
-        store.finish(head, "interrupted")
+        _finish(keeper, "interrupted", listener)
         raise
-    done = store.finish(head, "finished")
+    done = _finish(keeper, "finished", listener)
+    if keeper.path is not None:
+        return RunResult(done, tuple(r for _, r in sorted(taken, key=lambda pair: pair[0])))
     return RunResult(done, tuple(store.records(head.id)))
+
+
+def _finish(keeper: Keeper, status: str, listener: Listener) -> Run:
+    """Mark a run as ended, and say where its records are if the store was lost."""
+    done = keeper.finish(status)
+    if keeper.path is not None:
+        listener.note(
+            f"warning: {keeper.problem}; {keeper.kept} records are kept in {keeper.path}: the"
+            " next run with this store delivers them, or `gpubench results import FILE`"
+        )
+    elif keeper.kept:
+        listener.note(f"the store did not answer for a while; {keeper.kept} records followed")
+    return done
 
 
 @contextmanager

@@ -1,23 +1,20 @@
-"""The store: append runs and records, query them. SQLite by default, PostgreSQL by URL.
+"""The store: append and query. SQLite by default, PostgreSQL by URL.
 
 One transaction a record: what was reported as done survives the death of the process.
+``schema`` has the tables and upgrades, ``points`` what a history is made of, ``connection``
+the border to the database, ``spool`` what to do when it is lost in mid-run.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
 
 from gpubench.codec import (
     decode_record,
@@ -29,65 +26,20 @@ from gpubench.codec import (
 from gpubench.errors import InputError, StoreError, UnknownName
 from gpubench.record import Measurement, Record, Run
 from gpubench.stats import summarize
-
-STORE_VERSION: Final = 1
-SQLITE_TIMEOUT_S: Final = 30.0
-"""How long to wait for another process that writes."""
-
-metadata = sa.MetaData()
-
-meta = sa.Table(
-    "gpubench_meta",
-    metadata,
-    sa.Column("name", sa.String(40), primary_key=True),
-    sa.Column("value", sa.String(200), nullable=False),
+from gpubench.store.connection import default_url, open_engine, sqlite_path, translated
+from gpubench.store.points import Point, point_row
+from gpubench.store.schema import (
+    STORE_VERSION,
+    accepted,
+    calibrations,
+    history,
+    is_ready,
+    prepare,
+    records,
+    runs,
 )
 
-runs = sa.Table(
-    "runs",
-    metadata,
-    sa.Column("id", sa.String(80), primary_key=True),
-    sa.Column("label", sa.String(200), index=True),
-    sa.Column("suite", sa.String(200), nullable=False, index=True),
-    sa.Column("started_at", sa.String(40), nullable=False, index=True),
-    sa.Column("status", sa.String(20), nullable=False),
-    sa.Column("body", sa.Text, nullable=False),
-)
-
-records = sa.Table(
-    "records",
-    metadata,
-    sa.Column("run_id", sa.String(80), sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("benchmark", sa.String(100), primary_key=True),
-    sa.Column("case_key", sa.String(100), primary_key=True),
-    sa.Column("position", sa.Integer, nullable=False),
-    sa.Column("status", sa.String(20), nullable=False),
-    sa.Column("device", sa.String(200), nullable=False),
-    sa.Column("median_s", sa.Float),
-    sa.Column("body", sa.Text, nullable=False),
-    sa.Index("records_by_case", "case_key", "run_id"),
-)
-
-
-calibrations = sa.Table(
-    "calibrations",
-    metadata,
-    sa.Column("device", sa.String(200), primary_key=True),
-    sa.Column("body", sa.Text, nullable=False),
-)
-
-
-accepted = sa.Table(
-    "accepted",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("case_key", sa.String(100), nullable=False),
-    sa.Column("device", sa.String(200), nullable=False),
-    sa.Column("run_id", sa.String(80), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("accepted_at", sa.String(40), nullable=False),
-    sa.Index("accepted_by_case", "case_key", "device"),
-)
+__all__ = ["STORE_VERSION", "Acceptance", "Point", "Store", "default_url", "sqlite_path"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +59,6 @@ class Acceptance:
     accepted_at: str
 
 
-def default_url() -> str:
-    """``GPUBENCH_STORE``, or a SQLite file in the user's data folder."""
-    from platformdirs import user_data_path
-
-    given = os.environ.get("GPUBENCH_STORE")
-    if given:
-        return given
-    return f"sqlite:///{user_data_path('gpubench') / 'results.db'}"
-
-
-def sqlite_path(url: str) -> Path | None:
-    """The folder of a SQLite store; None for a server or an unreadable URL."""
-    try:
-        parsed = sa.make_url(url if "://" in url else f"sqlite:///{url}")
-    except ArgumentError:
-        return None
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
-    return Path(str(parsed.database)).parent if is_file else None
-
-
 class Store:
     """An open store.
 
@@ -140,26 +72,9 @@ class Store:
     def __init__(self, url: str | None = None) -> None:
         url = url or default_url()
         self.url = url if "://" in url else f"sqlite:///{url}"
-        try:
-            parsed = sa.make_url(self.url)
-            self.shown = parsed.render_as_string(hide_password=True)
-            if parsed.get_backend_name() == "sqlite" and parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = sa.create_engine(parsed, connect_args=_connect_args(parsed))
-        except (ArgumentError, NoSuchModuleError) as error:
-            raise StoreError(
-                f"{url!r} is no store: {error}",
-                expected="a file, sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE",
-            ) from error
-        except ImportError as error:
-            raise StoreError(
-                f"the driver of this store is not installed: {error}",
-                expected="pip install 'gpubench[postgres]'",
-            ) from error
-        except OSError as error:
-            raise StoreError(f"cannot open the store {url!r}: {error.strerror}") from error
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _sqlite_pragmas)
+        self._engine = open_engine(self.url)
+        self.shown = self._engine.url.render_as_string(hide_password=True)
+        self._heads: dict[str, Run] = {}
         with self._translated():
             self._create()
 
@@ -175,30 +90,18 @@ class Store:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        try:
+        with translated(self.shown):
             yield
-        except DatabaseError as error:
-            cause = str(error.orig).splitlines()[0] if error.orig else str(error)
-            raise StoreError(f"the store {self.shown} does not answer: {cause}") from error
-        except SQLAlchemyError as error:
-            raise StoreError(f"the store {self.shown}: {error}") from error
 
     def _create(self) -> None:
+        with self._engine.connect() as connection:
+            if is_ready(connection):
+                return
         with self._engine.begin() as connection:
             if self._engine.dialect.name == "sqlite":
                 # Two processes may open a new store at once: the first takes the lock.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            metadata.create_all(connection)
-            row = connection.execute(sa.select(meta.c.value).where(meta.c.name == "version"))
-            version = row.scalar()
-            if version is None:
-                connection.execute(meta.insert().values(name="version", value=str(STORE_VERSION)))
-            elif int(version) > STORE_VERSION:
-                raise StoreError(
-                    f"the store {self.shown} was made by a newer gpubench (version {version},"
-                    f" this one knows {STORE_VERSION})",
-                    expected="pip install -U gpubench",
-                )
+            prepare(connection, self.shown)
 
     # ---- writing
 
@@ -213,11 +116,13 @@ class Store:
             if known is not None:
                 raise StoreError(f"the store has a run {run.id!r} already")
             connection.execute(runs.insert().values(**_run_row(run)))
+        self._heads[run.id] = run
 
     def update(self, run: Run) -> None:
         """Replace the head of a run."""
         with self._translated(), self._engine.begin() as connection:
             connection.execute(runs.update().where(runs.c.id == run.id).values(**_run_row(run)))
+        self._heads[run.id] = run
 
     def finish(self, run: Run, status: str) -> Run:
         """Mark a run as ``finished`` or ``interrupted``; returns it so marked."""
@@ -235,17 +140,29 @@ class Store:
             position: where it stands among the run's records when they are read.
         """
         with self._translated(), self._engine.begin() as connection:
-            self._put(connection, run_id, record, position)
+            head = self._heads.get(run_id) or self._head(connection, run_id)
+            self._heads[run_id] = head
+            self._put(connection, head, record, position)
 
-    def _put(self, connection: sa.Connection, run_id: str, record: Record, position: int) -> None:
-        case = record.case
-        same = sa.and_(
-            records.c.run_id == run_id,
-            records.c.benchmark == case.benchmark,
-            records.c.case_key == case.key,
-        )
-        connection.execute(records.delete().where(same))
+    def _head(self, connection: sa.Connection, run_id: str) -> Run:
+        body = connection.execute(sa.select(runs.c.body).where(runs.c.id == run_id)).scalar()
+        if body is None:
+            raise StoreError(f"the store {self.shown} has no run {run_id!r} to add to")
+        return decode_run(json.loads(body))
+
+    def _put(self, connection: sa.Connection, head: Run, record: Record, position: int) -> None:
+        case, run_id = record.case, head.id
+        for table in (records, history):
+            connection.execute(
+                table.delete().where(
+                    table.c.run_id == run_id,
+                    table.c.benchmark == case.benchmark,
+                    table.c.case_key == case.key,
+                )
+            )
         outcome = record.outcome
+        if isinstance(outcome, Measurement):
+            connection.execute(history.insert().values(**point_row(head, record, outcome)))
         median = summarize(outcome.samples).median_s if isinstance(outcome, Measurement) else None
         connection.execute(
             records.insert().values(
@@ -274,12 +191,13 @@ class Store:
                 )
             connection.execute(runs.insert().values(**_run_row(run)))
             for position, record in enumerate(found):
-                self._put(connection, run.id, record, position)
+                self._put(connection, run, record, position)
 
     def remove(self, run_id: str) -> None:
         """Remove a run and its records."""
         with self._translated(), self._engine.begin() as connection:
-            connection.execute(records.delete().where(records.c.run_id == run_id))
+            for table in (history, records):
+                connection.execute(table.delete().where(table.c.run_id == run_id))
             connection.execute(runs.delete().where(runs.c.id == run_id))
 
     def put_calibration(self, device: str, body: Mapping[str, Any]) -> None:
@@ -296,6 +214,12 @@ class Store:
 
     # ---- reading
 
+    def has_run(self, run_id: str) -> bool:
+        """Whether a run of that id is there."""
+        query = sa.select(runs.c.id).where(runs.c.id == run_id)
+        with self._translated(), self._engine.connect() as connection:
+            return connection.execute(query).scalar() is not None
+
     def acceptances(self, case_key: str) -> list[Acceptance]:
         """What was accepted for a case on any device, newest first."""
         columns = [accepted.c[name] for name in Acceptance.__slots__]
@@ -303,6 +227,59 @@ class Store:
         query = query.order_by(accepted.c.id.desc())
         with self._translated(), self._engine.connect() as connection:
             return [Acceptance(*row) for row in connection.execute(query)]
+
+    def accepted_on(self, device: str) -> dict[str, Acceptance]:
+        """Case key -> what was last accepted for it on a device."""
+        columns = [accepted.c[name] for name in Acceptance.__slots__]
+        query = sa.select(*columns).where(accepted.c.device == device).order_by(accepted.c.id)
+        with self._translated(), self._engine.connect() as connection:
+            return {row[0]: Acceptance(*row) for row in connection.execute(query)}
+
+    def points(
+        self,
+        device: str,
+        suite: str | None = None,
+        *,
+        case_keys: Iterable[str] | None = None,
+        until: str | None = None,
+        since: str | None = None,
+    ) -> dict[str, list[Point]]:
+        """Case key -> its history on a device, oldest first; one point a run.
+
+        Args:
+            device: identity, as ``points.device_id`` makes it.
+            suite: only runs of it.
+            case_keys: only these cases.
+            until, since: bounds of the start of the run, ISO 8601, both included.
+        """
+        query = sa.select(*(history.c[n] for n in Point.__slots__))
+        query = query.where(history.c.device == device)
+        if suite is not None:
+            query = query.where(history.c.suite == suite)
+        if until is not None:
+            query = query.where(history.c.started_at <= until)
+        if since is not None:
+            query = query.where(history.c.started_at >= since)
+        if case_keys is not None:
+            query = query.where(history.c.case_key.in_(list(case_keys)))
+        query = query.order_by(history.c.case_key, history.c.started_at, history.c.run_id)
+        found: dict[str, list[Point]] = {}
+        with self._translated(), self._engine.connect() as connection:
+            for row in connection.execute(query):
+                values: dict[str, Any] = dict(zip(Point.__slots__, row, strict=True))
+                values["flags"] = tuple(filter(None, values["flags"].split(",")))
+                point = Point(**values)
+                past = found.setdefault(point.case_key, [])
+                # The same work may stand in two benchmarks of a suite: the first one counts.
+                if not past or past[-1].run_id != point.run_id:
+                    past.append(point)
+        return found
+
+    def machines(self) -> list[tuple[str, str]]:
+        """(device, suite) of every history, in order."""
+        query = sa.select(history.c.device, history.c.suite).distinct()
+        with self._translated(), self._engine.connect() as connection:
+            return sorted((d, s) for d, s in connection.execute(query))
 
     def record(self, run_id: str, case_key: str) -> Record | None:
         """The record of a case in a run; None where it has none."""
@@ -383,35 +360,3 @@ def _run_row(run: Run) -> dict[str, Any]:
         "status": run.status,
         "body": dumps(encode_run(run)),
     }
-
-
-def _connect_args(url: sa.URL) -> dict[str, Any]:
-    # Another run may be writing: wait for it rather than fail.
-    sqlite = url.get_backend_name() == "sqlite"
-    return {"timeout": SQLITE_TIMEOUT_S} if sqlite else {"connect_timeout": 10}
-
-
-def _sqlite_pragmas(connection: Any, _record: object) -> None:
-    # The driver's own transaction handling starts them late; SQLAlchemy's begin is enough.
-    cursor = connection.cursor()
-    _write_ahead(cursor)
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _write_ahead(cursor: Any) -> None:
-    """Turn the write-ahead log on, once in a file's life.
-
-    The change needs the file for itself, and SQLite reports that it is busy at once, whatever
-    timeout the connection has: several runs that open a new store together must try again.
-    """
-    until = time.monotonic() + SQLITE_TIMEOUT_S
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.02)

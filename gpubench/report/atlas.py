@@ -15,8 +15,8 @@ from gpubench.report.traces import Ids, empty_figure, plain
 from gpubench.report.view import AtlasView, FigureView, Link, PlainTable, TableCell
 from gpubench.units import bytes_iec, percent, scaled, show
 
-LIMITS: Final = (0, 64 * 2**20, None)
-"""Workspaces that plans may take: none, 64 MiB (an old default of frameworks), any."""
+LIMITS: Final = (None, 64 * 2**20, 0)
+"""Workspaces that plans may take: any, 64 MiB (an old default of frameworks), none."""
 _NO_TINT_BEYOND: Final = 4.0
 MAX_LAYERS: Final = 60
 
@@ -146,16 +146,9 @@ def _hover(e: Engine, ratio: float, layer: LayerAtlas) -> str:
 
 
 def _table(layers: Sequence[LayerAtlas], ids: Ids) -> PlainTable:
-    heads = [
-        "Layer",
-        "Precision",
-        "Fastest plan",
-        "Time",
-        "Notes and workspace",
-        "Heuristic's pick",
-    ]
+    heads = ["Layer", "Precision", "Fastest plan", "Time", "Heuristic's pick"]
     heads += [f"Regret, {_limit(limit)}" for limit in LIMITS]
-    heads += ["torch: auto, benchmark", "Plans", "Could not run"]
+    heads += ["Notes and workspace", "torch: auto, benchmark", "Ran", "Could not run"]
     return PlainTable(tuple(heads), tuple(_row(layer, ids) for layer in layers))
 
 
@@ -175,18 +168,17 @@ def _row(layer: LayerAtlas, ids: Ids) -> tuple[TableCell, ...]:
         for name in ("auto", "benchmark")
         if (r := layer.torch.get(name)) and r.summary
     )
-    refused = "; ".join(f"{count}x {reason}" for reason, count in layer.refused.items())
     return (
         TableCell(layer.name),
         TableCell(layer.precision),
         TableCell("", link=_link(best, ids)),
         TableCell(show("time_s", best.time_s), numeric=True),
-        TableCell(f"{', '.join(best.notes) or 'none'}; {bytes_iec(best.workspace_bytes)}"),
         TableCell("–" if pick is None else "", link=_link(pick, ids) if pick else None),
         *regrets,
+        TableCell(f"{', '.join(best.notes) or 'none'}; {bytes_iec(best.workspace_bytes)}"),
         TableCell(own or "–"),
         TableCell(str(len(layer.engines)), numeric=True),
-        TableCell(refused or "–"),
+        TableCell(str(sum(layer.refused.values())), numeric=True),
     )
 
 

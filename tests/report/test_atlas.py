@@ -12,6 +12,20 @@ def test_the_atlas_is_in_html_and_markdown() -> None:
     assert "median regret is" in plain
 
 
+def test_heads_and_cells_agree() -> None:
+    from gpubench.report.build import run_view
+
+    view = run_view(*engine_run())
+    assert view.atlas is not None
+    table = view.atlas.table
+    assert all(len(row) == len(table.heads) for row in table.rows)
+    first = dict(zip(table.heads, table.rows[0], strict=True))
+    assert first["Heuristic's pick"].link is not None
+    assert first["Regret, any workspace"].text.endswith(" %")
+    assert "; " in first["Notes and workspace"].text
+    assert int(first["Could not run"].text) > 3
+
+
 def test_every_link_of_the_atlas_leads_to_a_case() -> None:
     from gpubench.report.build import run_view
 

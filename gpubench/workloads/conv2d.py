@@ -176,6 +176,7 @@ class Conv2d(Declared):
             return {}
         del device
         plan = cudnn_plans.built(cudnn_plans.Layer.of(self), self.algorithm)
+        cudnn_plans.workspace.cache_clear()  # the next case may need the memory
         return plan.facts()
 
     def build(self, device: Device, seed: int, data: str) -> Call:
@@ -276,7 +277,7 @@ class Conv2d(Declared):
         plan = cudnn_plans.built(cudnn_plans.Layer.of(self), self.algorithm)
         out = torch.empty_like({"fprop": g, "dgrad": x, "wgrad": w}[self.direction])
         inputs = {"fprop": (x, w), "dgrad": (g, w), "wgrad": (x, g)}[self.direction]
-        workspace = torch.empty(max(plan.workspace_bytes, 1), dtype=torch.uint8, device=x.device)
+        workspace = cudnn_plans.workspace(plan.workspace_bytes, str(x.device))
         return plan.bound(*inputs, out, workspace), out
 
     def _reference(

@@ -281,6 +281,13 @@ def on_device() -> Planner:
     return Frontend(load(), handle=True)
 
 
-def forget() -> None:
-    """Drop built plans, whose kernels and handles hold device memory."""
-    built.cache_clear()
+@lru_cache(maxsize=1)
+def workspace(size_bytes: int, device: str) -> torch.Tensor:
+    """Scratch memory that all input sets of a case share, as frameworks share theirs.
+
+    Calls follow each other on one stream, so none sees another's; one set of its own for each
+    would multiply what is often larger than the operands.
+    """
+    import torch
+
+    return torch.empty(max(size_bytes, 1), dtype=torch.uint8, device=device)

@@ -105,6 +105,38 @@ def test_a_plan_is_found_again_by_name_and_runs_on_its_tensors(
     assert cudnn.ran[1] == (name, {1: a, 2: b, 3: out}, room, 77)
 
 
+def test_a_convolution_runs_its_plan_on_operands_and_one_shared_workspace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The whole path of a case but the arithmetic: build twice, call, observe."""
+    from gpubench.devices.cpu import CpuDevice
+    from gpubench.workloads import cudnn_plans
+    from gpubench.workloads.conv2d import Conv2d
+
+    title = "v100 fp32 wgrad nchw"
+    cudnn, work = replayed(title), RECORDED[title][1]
+    monkeypatch.setattr(cudnn_plans, "on_device", lambda: Frontend(cudnn, handle=True))
+    cudnn_plans.built.cache_clear()
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: type("S", (), {"cuda_stream": 0}))
+    small = {"batch": 2, "c_in": 4, "c_out": 4, "size": 6, "algorithm": "eng1"}
+    one = Conv2d.from_params({**work.params(), **small}, "fp32")
+    device = CpuDevice()
+    for seed in (1, 2):
+        one.build(device, seed, "normal")()
+    runs = [r for r in cudnn.ran if r[0] == "eng1"]
+    assert len(runs) == 2
+    for _, pack, workspace, handle in runs:
+        shapes = [tuple(pack[uid].shape) for uid in (1, 2, 3)]
+        # Image and gradient of the output in, gradient of the weights out.
+        assert shapes == [(2, 4, 6, 6), (2, 4, 6, 6), (4, 4, 3, 3)]
+        assert (workspace.dtype, handle) == (torch.uint8, 77)
+    assert runs[0][2] is runs[1][2]
+    assert not torch.equal(runs[0][1][1], runs[1][1][1])
+    assert one.observe(device)["cudnn.engine"] == 1
+    assert cudnn_plans.workspace.cache_info().currsize == 0
+    cudnn_plans.built.cache_clear()
+
+
 def test_beyond_the_heuristic_there_is_no_rank() -> None:
     title = "v100 fp32 fprop nchw"
     plan = build(Layer.of(RECORDED[title][1]), "eng2", Frontend(replayed(title), handle=True))

@@ -11,6 +11,7 @@ from gpubench.analysis.environment_checks import environment_findings
 from gpubench.analysis.findings import Finding, cases_text, order
 from gpubench.analysis.flags import FLAGS, flag_info
 from gpubench.analysis.precision_checks import precision_findings
+from gpubench.analysis.quality import quality_findings
 from gpubench.analysis.results import MEASURED_CPU, Result
 from gpubench.record import Failure, Run
 
@@ -63,6 +64,7 @@ def verdict(run: Run, rows: Sequence[Result]) -> Verdict:
             *_correctness(rows),
             *_clean_bills(rows),
             *precision_findings(rows),
+            *quality_findings(rows),
             *environment_findings(run, rows),
         ]
     )

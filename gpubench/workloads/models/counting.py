@@ -41,7 +41,12 @@ def facts_of(step: Step, device: Device) -> dict[str, Fact]:
 
 def counted(spec: Model) -> Model:
     """The same work as arithmetic sees it: what is computed twice counts once, as in MFU."""
-    return replace(spec, checkpointing=False, compile=False, checkpoint="", precision="fp32")
+    plain: dict[str, Any] = {}
+    if spec.trains:
+        plain = {"mode": "training", "corpus": "", "learning_rate": 1e-3, "steps": 1, "seed": 0}
+    return replace(
+        spec, checkpointing=False, compile=False, checkpoint="", precision="fp32", **plain
+    )
 
 
 @lru_cache(maxsize=64)

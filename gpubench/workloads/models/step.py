@@ -135,7 +135,12 @@ class Step:
         """Samples, FLOPs and memory of one step."""
         from gpubench.workloads.models.counting import facts_of
 
-        return facts_of(self, device)
+        facts = facts_of(self, device)
+        if self.spec.mode == "train_to_quality":
+            from gpubench.workloads.ner.training import quality
+
+            facts |= quality(self.spec, device, self.spec.seed)
+        return facts
 
 
 def autocast_type(spec: Model) -> Any:
@@ -154,15 +159,17 @@ def _half(spec: Model) -> Any:
     return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(spec.precision)
 
 
-def optimizer_of(spec: Model, module: torch.nn.Module) -> torch.optim.Optimizer | None:
+def optimizer_of(
+    spec: Model, module: torch.nn.Module, rate: float = LEARNING_RATE
+) -> torch.optim.Optimizer | None:
     """The optimizer over what is trained, in its fused form; None for none."""
     import torch
 
     trained = [p for p in module.parameters() if p.requires_grad]
     if spec.optimizer == "sgd":
-        return torch.optim.SGD(trained, lr=LEARNING_RATE, fused=True)
+        return torch.optim.SGD(trained, lr=rate, fused=True)
     if spec.optimizer == "adamw":
-        return torch.optim.AdamW(trained, lr=LEARNING_RATE, fused=True)
+        return torch.optim.AdamW(trained, lr=rate, fused=True)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -25,9 +26,11 @@ from gpubench.model.networks import (
 from gpubench.ports import Call, Device
 from gpubench.record import Accuracy
 from gpubench.spec import DeviceInfo, Value, Work
-from gpubench.workloads.parameters import Declared, chosen, flagged, read_field, sized
+from gpubench.workloads.parameters import Declared, chosen, declared, flagged, read_field, sized
 
-MODES: Final = ("inference", "training")
+MODES: Final = ("inference", "training", "train_to_quality")
+QUALITY: Final = ("corpus", "target_f1", "learning_rate", "steps", "seed")
+"""Parameters of ``train_to_quality`` alone."""
 ADAPTERS: Final = ("none", "lora")
 OPTIMIZERS: Final = ("none", "sgd", "adamw")
 PRECISIONS: Final = ("fp32", "tf32", "fp16", "bf16")
@@ -50,6 +53,12 @@ def _model(name: str, value: Value | None) -> str:
     return text
 
 
+def _positive(name: str, value: Value | None) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"{value!r} found", key=name, expected="a number above 0")
+    return float(value)
+
+
 def _head(name: str, value: Value | None) -> str:
     if value not in ("", *HEADS):
         raise UnknownName(name, str(value), HEADS).at(key=name)
@@ -63,14 +72,15 @@ class Model(Declared):
     A training step is forward, loss, backward and the optimizer's pass; data loading and the
     transfer to the device are no part of its time, they are measured as ranges beside it.
     FP16 and BF16 train by autocast over FP32 weights, FP16 with a scaled loss; inference
-    stores the weights in that format.
+    stores the weights in that format. ``train_to_quality`` times the same step, then learns to
+    find named entities until a target is reached.
     """
 
     name: ClassVar[str] = "model"
 
     precision: str
     model: str = read_field("a built-in name or a Hugging Face config.json", _model, MISSING)
-    mode: str = chosen("inference or training", MODES, "inference")
+    mode: str = chosen("inference, training or train_to_quality", MODES, "inference")
     batch: int = sized("samples of a step; of each part of it with accumulate", 1)
     seq_len: int = sized("tokens of a sample; 0: the model's usual", 0, least=0)
     image_size: int = sized("pixels along a side of an image", IMAGE_SIZE, least=64)
@@ -87,6 +97,13 @@ class Model(Declared):
     checkpoint: str = read_field(
         "file or folder of weights; empty: random", lambda _name, value: str(value), ""
     )
+    corpus: str = read_field(
+        "folder of CoNLL files; empty: a generated one", lambda _name, value: str(value), ""
+    )
+    target_f1: float = read_field("entity-level F1 to be reached", _positive, 0.9)
+    learning_rate: float = read_field("of the optimizer, while learning", _positive, 1e-3)
+    steps: int = sized("steps after which learning ends in any case", 600)
+    seed: int = sized("of weights and samples, while learning", 0, least=0)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Value], precision: str) -> Self:
@@ -117,6 +134,10 @@ class Model(Declared):
             raise InputError("that head is for images", key="head", expected="one for text")
         if self.mode == "inference":
             self._refuse_training()
+        if self.mode == "train_to_quality":
+            self._refuse_what_learns_no_names()
+        else:
+            self._refuse_quality()
         if self.adapter == "lora" and not self.is_text:
             raise InputError("lora is for transformers", key="adapter", expected="none")
         if self.adapter == "lora" and self.frozen_backbone:
@@ -139,6 +160,24 @@ class Model(Declared):
                     f"inference has no {name}", key=name, expected="mode: training beside it"
                 )
 
+    def _refuse_what_learns_no_names(self) -> None:
+        if not self.is_text or self.head != "token-classification":
+            raise InputError(
+                "names are found by a transformer's labels of tokens", key="head",
+                expected="head: token-classification",
+            )  # fmt: skip
+        if self.optimizer == "none":
+            raise InputError("nothing learns", key="optimizer", expected="sgd or adamw")
+        if self.target_f1 > 1:
+            raise InputError(f"{self.target_f1:g} found", key="target_f1", expected="at most 1")
+
+    def _refuse_quality(self) -> None:
+        for f in declared(type(self)):
+            if f.name in QUALITY and getattr(self, f.name) != f.default:
+                raise InputError(
+                    f"{self.mode} has no {f.name}", key=f.name, expected="mode: train_to_quality"
+                )
+
     def params(self) -> Mapping[str, Value]:
         """Canonical parameters; those that this network does not have are left out."""
         found = dict(super(Model, self).params())
@@ -151,6 +190,10 @@ class Model(Declared):
             del found["image_size"]
         if not self.checkpoint:
             del found["checkpoint"]
+        if self.mode != "train_to_quality":
+            found = {k: v for k, v in found.items() if k not in QUALITY}
+        elif not self.corpus:
+            del found["corpus"]
         return found
 
     @property
@@ -187,7 +230,7 @@ class Model(Declared):
     @property
     def trains(self) -> bool:
         """Whether it is a training step."""
-        return self.mode == "training"
+        return self.mode != "inference"
 
     def label(self) -> str:
         """E.g. ``bert-base training 32x128 adamw lora``."""
@@ -201,6 +244,8 @@ class Model(Declared):
             "frozen backbone": self.frozen_backbone,
             f"{self.accumulate} parts": self.accumulate > 1,
             "checkpointing": self.checkpointing, "compiled": self.compile,
+            f"lr {self.learning_rate:g}": self.learning_rate != 1e-3,
+            f"seed {self.seed}": bool(self.seed),
         }  # fmt: skip
         return " ".join([name, self.mode, size, *(text for text, holds in said.items() if holds)])
 
@@ -216,6 +261,8 @@ class Model(Declared):
             return f"transformers is not installed: {INSTALL}"
         if self.adapter == "lora" and find_spec("peft") is None:
             return f"peft is not installed: {INSTALL}"
+        if self.mode == "train_to_quality" and find_spec("sklearn") is None:
+            return f"scikit-learn is not installed: {INSTALL}"
         if self.compile and device.type == "cpu" and not _has_compiler():
             return "torch.compile needs a C++ compiler on CPU: install g++, or set CXX"
         return None

@@ -101,7 +101,7 @@ def test_every_workload_and_parameter_is_in_the_reference() -> None:
     }
     assert set(rows) == set(WORKLOADS)
     for name, parameters in rows.items():
-        assert set(re.findall(r"`([a-z_*]+)`", parameters)) == set(workload(name).parameters())
+        assert set(re.findall(r"`([a-z0-9_*]+)`", parameters)) == set(workload(name).parameters())
 
 
 def test_every_builtin_suite_is_valid_has_a_page_and_runs_on_a_cpu() -> None:

@@ -20,6 +20,7 @@ from gpubench.report.environment import environment_groups
 from gpubench.report.errors import error_figures
 from gpubench.report.expectations import model_figures
 from gpubench.report.figures import MAX_FIGURES
+from gpubench.report.quality import quality_sections
 from gpubench.report.roofline import roofline_figure
 from gpubench.report.rows import columns_and_rows, failure_views, skip_groups
 from gpubench.report.steps import step_sections
@@ -197,6 +198,7 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
         return ()
     return (
         *step_sections(rows, ids),
+        *quality_sections(rows, ids),
         _section(f"{ids.prefix}throughput", "Throughput by size and precision",
                  figures.throughput_figures(rows, ids),
                  "No throughput chart: no benchmark has two measured cases with counted work.",

@@ -9,6 +9,7 @@ from gpubench.analysis.flags import flag_info
 from gpubench.analysis.naming import value_text
 from gpubench.analysis.results import Interval, Result
 from gpubench.record import Failure, Measurement, Summary
+from gpubench.report.quality import PREFIX, quality_facts
 from gpubench.report.steps import step_facts
 from gpubench.report.view import Fact, Group
 from gpubench.report.wording import CACHES, FAILURES, METHODS, STOPS, TENSOR_CORES, explained
@@ -61,6 +62,7 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("How it was measured", tuple(_method(m, s))),
             Group("What follows", tuple(_derived(result, names))),
             Group("The step", tuple(step_facts(result))),
+            Group("What it learned", tuple(quality_facts(result))),
             Group("Measured minus model", tuple(_attributed(result))),
             Group("Correctness", tuple(_correctness(m))),
             Group("As it ran", tuple(as_it_ran(m))),
@@ -190,7 +192,7 @@ def _correctness(m: Measurement) -> Iterable[Fact]:
 def as_it_ran(m: Measurement) -> Iterable[Fact]:
     """What the workload said of how it was done, and the switches that held."""
     for name, value in m.facts.items():
-        if value is None:
+        if value is None or name.startswith(PREFIX):
             continue
         title = FACT_NAMES.get(name, name)
         if name.endswith("_bytes") and isinstance(value, int | float):

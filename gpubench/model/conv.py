@@ -5,9 +5,9 @@
 ``winograd_nonfused`` F(4x4, 3x3): transforms through memory around 36 batched products
 ``winograd_fused``    F(2x2, 3x3): one kernel, tiled per image, 2.25 times fewer multiplications
 
-R = S = kernel_size, P = Q = output size. Winograd needs 3x3 filters and stride 1. On Tensor
-Cores only the implicit form is modelled, with layout conversions around it where the tensors
-are NCHW: that class has a wide band.
+R, S = filter height and width; P, Q = those of the output. Winograd needs 3x3 filters and
+stride 1. On Tensor Cores only the implicit form is modelled, with layout conversions around it
+where the tensors are NCHW: that class has a wide band.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ _WGRAD_SPLITS: Final = (1, 4, 16, 64)
 
 @dataclass(frozen=True, slots=True)
 class ConvShape:
-    """Square images and filters; arrays of shape (cases,).
+    """Images and filters; arrays of shape (cases,).
 
     Attributes:
         batch, c_in, c_out, size, kernel_size, stride, padding: as in the suite file.
         direction: 0 fprop, 1 dgrad, 2 wgrad.
         algorithm: 0 the fastest, else 1 + index in ``ALGORITHMS``.
         nhwc: 1 where tensors are channels-last.
+        width, kernel_width: of image and filters.
     """
 
     batch: Array
@@ -52,12 +53,35 @@ class ConvShape:
     direction: Array
     algorithm: Array
     nhwc: Array
+    width: Array
+    kernel_width: Array
 
     @property
     def out(self) -> Array:
-        """Output height and width."""
+        """Output height."""
         span = self.size + 2 * self.padding - self.kernel_size
         return np.asarray(np.floor(span / self.stride) + 1, dtype=np.float64)
+
+    @property
+    def out_width(self) -> Array:
+        """Output width."""
+        span = self.width + 2 * self.padding - self.kernel_width
+        return np.asarray(np.floor(span / self.stride) + 1, dtype=np.float64)
+
+    @property
+    def pixels(self) -> Array:
+        """Pixels of an input image."""
+        return self.size * self.width
+
+    @property
+    def outputs(self) -> Array:
+        """Pixels of an output image, P * Q."""
+        return self.out * self.out_width
+
+    @property
+    def taps(self) -> Array:
+        """Weights of a filter in a channel, R * S."""
+        return self.kernel_size * self.kernel_width
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +99,7 @@ def conv2d(hw: Hardware, s: ConvShape, c: Constants) -> Terms:
     """Time of convolutions on CUDA cores."""
     k = c["conv2d"]
     times, parts = [], []
-    winograd = (s.kernel_size == 3) & (s.stride == 1)
+    winograd = (s.kernel_size == 3) & (s.kernel_width == 3) & (s.stride == 1)
     for index, candidate in enumerate((_implicit(hw, s, c), _nonfused(hw, s, c),
                                        _fused(hw, s, c))):  # fmt: skip
         possible = np.ones_like(winograd) if index == 0 else winograd
@@ -101,7 +125,7 @@ def conv2d(hw: Hardware, s: ConvShape, c: Constants) -> Terms:
             "algorithm": Detail(choice.astype(np.float64), "",
                                 "0 implicit product, 1 Winograd F(4x4) through memory, "
                                 "2 fused Winograd F(2x2); the fastest"),
-            "output": Detail(s.out, "", "floor((size + 2 padding - kernel_size) / stride) + 1"),
+            "output": Detail(s.out, "", "P: floor((size + 2 padding - kernel_size) / stride) + 1"),
             "clock_share": Detail(x, "", "clock that the power limit allows / boost clock"),
             "compute_s": Detail(compute, "s", "products of the algorithm / efficiency / clock"),
             "dram_bytes": Detail(dram, "B", "tensors once, and transformed tensors"),
@@ -137,25 +161,25 @@ def tensor_conv2d(hw: Hardware, s: ConvShape, c: Constants) -> Terms:
 
 def conv_flops(s: ConvShape) -> Array:
     """2 * batch * P * Q * c_out * c_in * R * S, the same in every direction."""
-    return 2 * s.batch * s.out**2 * s.c_out * s.c_in * s.kernel_size**2
+    return 2 * s.batch * s.outputs * s.c_out * s.c_in * s.taps
 
 
 def _product(s: ConvShape) -> tuple[Array, Array, Array]:
     """(m, n, k) of the implicit product by direction."""
-    taps = s.kernel_size**2
+    taps = s.taps
     forward, data = s.direction == 0, s.direction == 1
-    m = np.select([forward, data], [s.batch * s.out**2, s.batch * s.size**2], s.c_in * taps)
+    m = np.select([forward, data], [s.batch * s.outputs, s.batch * s.pixels], s.c_in * taps)
     n = np.select([forward, data], [s.c_out, s.c_in], s.c_out)
     # A strided dgrad gathers only the taps that hit: the same multiplications as fprop.
     depth = np.select([forward, data], [s.c_in * taps, s.c_out * taps / s.stride**2],
-                      s.batch * s.out**2)  # fmt: skip
+                      s.batch * s.outputs)  # fmt: skip
     return m, n, np.maximum(depth, 1.0)
 
 
 def _tensor_bytes(hw: Hardware, s: ConvShape) -> Array:
     return hw.element_bytes * (
-        s.batch * s.size**2 * s.c_in + s.batch * s.out**2 * s.c_out
-        + s.kernel_size**2 * s.c_in * s.c_out
+        s.batch * s.pixels * s.c_in + s.batch * s.outputs * s.c_out
+        + s.taps * s.c_in * s.c_out
     )  # fmt: skip
 
 
@@ -200,14 +224,14 @@ def _implicit(hw: Hardware, s: ConvShape, c: Constants) -> _Candidate:
 
 def _nonfused(hw: Hardware, s: ConvShape, c: Constants) -> _Candidate:
     k = c["conv2d"]
-    tiles = ceil_div(s.batch, 16) * 16 * ceil_div(s.out, 4) ** 2
+    tiles = ceil_div(s.batch, 16) * 16 * ceil_div(s.out, 4) * ceil_div(s.out_width, 4)
     seconds, operations = _tiled(
         hw, np.full_like(tiles, 36.0), tiles, s.c_out, s.c_in, WINOGRAD_TILES,
         k["nonfused_efficiency"], 0.0, k,
     )  # fmt: skip
     e, channels, filters = hw.element_bytes, s.c_in + s.c_out, s.c_in * s.c_out
     transformed = e * 36 * (tiles * channels + filters)
-    plain = e * (9 * filters + s.batch * s.size**2 * channels)
+    plain = e * (9 * filters + s.batch * s.pixels * channels)
     bandwidth = stream_bandwidth(hw, c)
     return _Candidate(
         seconds, transformed / bandwidth,
@@ -220,7 +244,7 @@ def _fused(hw: Hardware, s: ConvShape, c: Constants) -> _Candidate:
     k = c["conv2d"]
     outputs = np.where(s.direction == 1, s.c_in, s.c_out)
     inputs = np.where(s.direction == 1, s.c_out, s.c_in)
-    blocks = s.batch * ceil_div(outputs, 32) * ceil_div(s.out, 8) * ceil_div(s.out, 16)
+    blocks = s.batch * ceil_div(outputs, 32) * ceil_div(s.out, 8) * ceil_div(s.out_width, 16)
     multiplications = 32 * 8 * 16 * 9 / 2.25
     rate = hw.mac_hz * hw.issue * k["fused_efficiency"]
     seconds = ceil_div(blocks, hw.sm) * multiplications * (inputs + k["fused_prologue"]) / rate

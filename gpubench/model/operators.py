@@ -181,16 +181,23 @@ def _memcpy(rows: Rows) -> _Compute:
 def _conv2d(rows: Rows) -> _Compute:
     kernel = rows.number("kernel_size", 3.0)
     rows.replace("algorithm", _ENGINE, "auto")
-    for name in ("width", "kernel_width"):
-        own = rows.number(name, 0.0, least=0.0)
-        rows.mark(own > 0, f"{name}: the model knows square images and filters only")
+    size = rows.number("size")
+    width, kernel_width = (
+        np.where(own > 0, own, square)
+        for own, square in (
+            (rows.number("width", 0.0, least=0.0), size),
+            (rows.number("kernel_width", 0.0, least=0.0), kernel),
+        )
+    )
     columns = (
         rows.number("batch", 1.0), rows.number("c_in"), rows.number("c_out"),
         rows.number("size"), kernel, rows.number("stride", 1.0),
         rows.number("padding", 0.0, least=0.0), rows.choice("direction", _DIRECTIONS, "fprop"),
         rows.choice("algorithm", _CONV_ALGORITHMS, "auto"), rows.choice("layout", _LAYOUTS, "nchw"),
+        width, kernel_width,
     )  # fmt: skip
-    rows.mark(columns[3] + 2 * columns[6] < kernel, "kernel_size: larger than the padded image")
+    for side, span in ((size, kernel), (width, kernel_width)):
+        rows.mark(side + 2 * columns[6] < span, "kernel_size: larger than the padded image")
 
     def compute(hw: Hardware, mask: NDArray[np.bool_], tensor: bool, c: Constants) -> Terms:
         shape = conv_model.ConvShape(*(column[mask] for column in columns))

@@ -149,6 +149,23 @@ def test_streams_without_rows_of_their_own_go_by_their_bytes(
     assert 0.8 * gpu.memory_bw_bytes_per_s < rate < gpu.memory_bw_bytes_per_s
 
 
+def test_rectangular_images_go_by_their_sides() -> None:
+    gpu = find("v100-sxm2-16gb")
+    conv = {"batch": 64, "c_in": 64, "c_out": 64, "size": 64, "kernel_size": 5, "padding": 2}
+    square = predict(gpu, "conv2d", "fp32", conv)
+    assert predict(gpu, "conv2d", "fp32", {**conv, "width": 64, "kernel_width": 5}) == square
+    half = predict(gpu, "conv2d", "fp32", {**conv, "width": 32})
+    assert 0.4 < half.predicted_s / square.predicted_s < 0.7
+    thin = predict(gpu, "conv2d", "fp32", {**conv, "kernel_width": 1, "padding": 0})
+    assert thin.predicted_s < 0.4 * square.predicted_s
+    tall, wide = ({**conv, "size": h, "width": w} for h, w in ((32, 128), (128, 32)))
+    assert predict(gpu, "conv2d", "fp32", tall).predicted_s == pytest.approx(
+        predict(gpu, "conv2d", "fp32", wide).predicted_s, rel=0.05
+    )
+    with pytest.raises(InputError, match="larger than the padded image"):
+        predict(gpu, "conv2d", "fp32", {**conv, "width": 2, "padding": 0})
+
+
 def test_what_the_model_does_not_know_is_refused_not_guessed() -> None:
     gpu = find("v100-sxm2-16gb")
     conv = {"batch": 8, "c_in": 64, "c_out": 64, "size": 56, "padding": 1}
@@ -156,7 +173,6 @@ def test_what_the_model_does_not_know_is_refused_not_guessed() -> None:
         gpu, "conv2d", "fp32", conv
     )
     for workload, params, text in (
-        ("conv2d", {**conv, "width": 30}, "square images"),
         ("rnn", {"hidden": 64, "direction": "forward_backward"}, "forward pass of rnn only"),
         ("attention", {"seq_len": 64, "direction": "forward_backward"}, "forward pass of att"),
         ("conv2d", {**conv, "algorithm": "winogard"}, "winograd"),

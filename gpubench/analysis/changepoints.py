@@ -32,8 +32,8 @@ Floats = npt.NDArray[np.float64]
 WINDOWS: Final = (1, 2, 3, 4, 6, 9, 14, 20, 30)
 """Numbers of newest nights that are compared with the level."""
 
-WEIGHTS: Final = {1: 0.3, 2: 0.4, 3: 0.4, 4: 2.0}
-LONG_WEIGHT: Final = 0.25
+WEIGHTS: Final = {1: 0.3, 2: 0.3, 3: 0.3, 4: 2.0}
+LONG_WEIGHT: Final = 0.2
 """Share of the false-alarm budget that a window gets: its p-value is divided by it (weighted
 Bonferroni: Genovese, Roeder and Wasserman, Biometrika 93, 2006). Most goes to four nights,
 which decide about steps of three noises; longer windows have power to spare."""
@@ -78,7 +78,7 @@ class Rule:
         better: ``lower`` or ``higher``, from the metric.
     """
 
-    chance: float = 1.5e-5
+    chance: float = 1e-5
     fdr: float = 0.05
     floor: float = 0.01
     fast: float = 0.05

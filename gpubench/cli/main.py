@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "doctor": ("gpubench.cli.doctor:doctor", "What this machine can measure, what would spoil it."),
     "gpus": ("gpubench.cli.gpus:gpus", "The catalogue of GPUs: datasheet facts and peaks."),
     "calibrate": ("gpubench.cli.calibrate:calibrate", "Measure what this device really does."),
+    "track": ("gpubench.cli.track:track", "Nightly regressions: check, show, accept, publish."),
     "predict": ("gpubench.cli.predict:predict", "Predicted times, no hardware needed."),
 }
 """Command -> (module:attribute, short help)."""

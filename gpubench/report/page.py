@@ -69,24 +69,15 @@ def html_page(
         styles: assets that make its style, in order.
     """
     plotly, plotly_hash = _plotly()
-    script = "\n".join(_asset(name) for name in _SCRIPTS)
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {plotly_hash} {_csp_hash(script.encode())}",
-            "style-src 'unsafe-inline'",
-            "img-src data: blob:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
+    script = "\n".join(asset(name) for name in _SCRIPTS)
+    policy = script_policy(script, plotly_hash)
     return templates().get_template(template).render(
         view=view,
         policy=policy,
-        style=Markup("\n".join(_asset(name) for name in styles)),
+        style=Markup("\n".join(asset(name) for name in styles)),
         script=Markup(script),
         plotly=plotly,
-        plotly_license=_asset("vendor/plotly-basic.LICENSE.txt"),
+        plotly_license=asset("vendor/plotly-basic.LICENSE.txt"),
         data=Markup(data),
         table=table,
         figures=figures,
@@ -110,14 +101,30 @@ def _md_code(text: str) -> str:
     return "".join(part if part[:1] == "`" and len(part) > 2 else _md(part) for part in parts)
 
 
-def _asset(name: str) -> str:
+def script_policy(script: str, *more: str) -> str:
+    """The content security policy of a page: this script, hashes of others, no network."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {' '.join([*more, _csp_hash(script.encode())])}",
+            "style-src 'unsafe-inline'",
+            "img-src data: blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+@lru_cache(maxsize=16)
+def asset(name: str) -> str:
+    """The text of a file in ``assets``."""
     return resources.files("gpubench.report").joinpath("assets", name).read_text("utf-8")
 
 
 @lru_cache(maxsize=1)
 def _plotly() -> tuple[str, str]:
     """Plotly's bundle, gzipped in base64, and the CSP hash of the script it unpacks to."""
-    source = _asset("vendor/plotly-basic.min.js")
+    source = asset("vendor/plotly-basic.min.js")
     return packed(source), _csp_hash(source.encode())
 
 

@@ -214,6 +214,15 @@ class Store:
 
     # ---- reading
 
+    def run(self, run_id: str) -> Run:
+        """The run of an id.
+
+        Raises:
+            StoreError: there is none.
+        """
+        with self._translated(), self._engine.connect() as connection:
+            return self._head(connection, run_id)
+
     def has_run(self, run_id: str) -> bool:
         """Whether a run of that id is there."""
         query = sa.select(runs.c.id).where(runs.c.id == run_id)
@@ -230,10 +239,15 @@ class Store:
 
     def accepted_on(self, device: str) -> dict[str, Acceptance]:
         """Case key -> what was last accepted for it on a device."""
+        return {a.case_key: a for a in reversed(self.accepted_on_all(device))}
+
+    def accepted_on_all(self, device: str) -> list[Acceptance]:
+        """Everything that was accepted on a device, newest first."""
         columns = [accepted.c[name] for name in Acceptance.__slots__]
-        query = sa.select(*columns).where(accepted.c.device == device).order_by(accepted.c.id)
+        query = sa.select(*columns).where(accepted.c.device == device)
+        query = query.order_by(accepted.c.id.desc())
         with self._translated(), self._engine.connect() as connection:
-            return {row[0]: Acceptance(*row) for row in connection.execute(query)}
+            return [Acceptance(*row) for row in connection.execute(query)]
 
     def points(
         self,

@@ -108,6 +108,11 @@ def encode_record(record: Record) -> Json:
 def _encode_measurement(m: Measurement) -> Json:
     summary = asdict(summarize(m.samples))
     summary |= {"method": m.method, "cache": m.cache, "stopped_by": m.stopped_by}
+    # For readers, as all of the summary: what a step holds, by its median time.
+    for name in ("samples", "tokens", "flops"):
+        amount = m.facts.get(f"{name}_per_step")
+        if isinstance(amount, int | float) and summary["median_s"] > 0:
+            summary[f"{name}_per_s"] = amount / summary["median_s"]
     return {
         "times_s": list(m.samples.times_s),
         "samples": {

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -234,3 +235,14 @@ def test_any_damage_gives_an_input_error_or_a_document(data: st.DataObject) -> N
     assert isinstance(head, Run)
     for r in found:
         encode_record(r)
+
+
+def test_rates_of_a_step_stand_in_the_summary_for_readers() -> None:
+    facts = {"samples_per_step": 8, "tokens_per_step": 256, "flops_per_step": 1e9}
+    step = record(outcome=replace(measurement(*[0.5] * 8), facts=facts))
+    summary = encode_record(step)["summary"]
+    assert (summary["samples_per_s"], summary["tokens_per_s"], summary["flops_per_s"]) == (
+        16.0, 512.0, 2e9,
+    )  # fmt: skip
+    assert "samples_per_s" not in encode_record(record())["summary"]
+    assert decode_record(encode_record(step)) == step

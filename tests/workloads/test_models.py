@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -447,6 +448,26 @@ def test_a_batch_that_does_not_fit_is_a_skip_that_says_what_does(
     assert len(made) == tries  # known by then
     fitted_step(model(model="vae", batch=4), device, 1, "normal")
     assert made[-1] == 4
+
+
+def test_a_host_is_asked_before_its_memory_runs_out(
+    device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "_known", {})
+    spec = model(model="vae", mode="training", optimizer="sgd", batch=64)
+    # A sample leaves a few KB: much more than the rest fits, and much less does not.
+    held = 2 * 4 * 652_824
+    small = types.SimpleNamespace(
+        info=replace(device.info, memory_bytes=held + 300_000), synchronize=lambda: None
+    )
+    largest = fitting.estimated_largest(spec, small, 1, "normal")
+    assert largest is not None
+    assert 5 < largest < 60
+    with pytest.raises(Unsupported, match=f"largest that fits is {largest}"):
+        fitted_step(spec, small, 1, "normal")
+    roomy = types.SimpleNamespace(info=replace(device.info, memory_bytes=2**30),
+                                  synchronize=lambda: None)  # fmt: skip
+    assert fitted_step(spec, roomy, 1, "normal").spec == spec
 
 
 def test_other_errors_are_no_lack_of_memory(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:

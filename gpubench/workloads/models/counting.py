@@ -83,6 +83,13 @@ def _bytes(tensors: Sequence[torch.Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
+def held_bytes(step: Step) -> int:
+    """What a step holds whatever its batch: weights, gradients, the optimizer's state."""
+    weights = list(step.made.module.parameters())
+    trained = [p for p in weights if p.requires_grad] if step.spec.trains else []
+    return _bytes(weights) + _bytes(trained) + _state_bytes(step.optimizer)
+
+
 def _state_bytes(optimizer: torch.optim.Optimizer | None) -> int:
     import torch
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpubench.errors import Unsupported
 from gpubench.ports import Device
+from gpubench.workloads.models.counting import activations_bytes, held_bytes
 from gpubench.workloads.models.step import Step
 
 if TYPE_CHECKING:
     from gpubench.workloads.models.workload import Model
+
+ESTIMATED: Final = 64
+"""Training batches from which on memory is estimated before a host is asked for it."""
+PROBE: Final = 2
 
 _known: dict[Model, tuple[int, int]] = {}
 """Step of one sample -> (largest batch that fitted, smallest that did not), in this process:
@@ -27,6 +32,10 @@ def fitted_step(spec: Model, device: Device, seed: int, data: str) -> Step:
     known = _known.get(replace(spec, batch=1))
     if known is not None and spec.batch >= known[1]:
         raise too_large(spec, known[0])
+    if device.info.type == "cpu" and spec.trains and spec.batch >= ESTIMATED:
+        largest = estimated_largest(spec, device, seed, data)
+        if largest is not None and spec.batch > largest:
+            raise too_large(spec, largest)
     try:
         return Step(spec, device, seed, data)
     except Exception as error:
@@ -37,6 +46,21 @@ def fitted_step(spec: Model, device: Device, seed: int, data: str) -> Step:
     found = largest_fitting(spec.batch, lambda batch: _fits(spec, batch, device, seed, data))
     _known[replace(spec, batch=1)] = found
     raise too_large(spec, found[0])
+
+
+def estimated_largest(spec: Model, device: Device, seed: int, data: str) -> int | None:
+    """The largest training batch by what two samples leave in memory; None if unknown.
+
+    A host gives memory until it runs out and the process is ended, so it is asked before. What
+    the backward pass needs besides is not in it: this is an upper bound.
+    """
+    memory = device.info.memory_bytes
+    probe = Step(replace(spec, batch=PROBE, accumulate=1), device, seed, data)
+    activations = activations_bytes(probe, device)
+    if not memory or not activations:
+        return None
+    fixed = held_bytes(probe)
+    return max(0, int((memory - fixed) * PROBE // activations))
 
 
 def too_large(spec: Model, largest: int) -> Unsupported:

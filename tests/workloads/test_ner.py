@@ -206,7 +206,7 @@ def test_it_learns_until_it_reaches_the_target(device: Any) -> None:
     facts = quality(spec, device, spec.seed)
     assert facts["quality.reached"] is True
     assert int(str(facts["quality.steps"])) < 300
-    assert float(str(facts["quality.entity_f1"])) > 0.6
+    assert float(str(facts["quality.entity_f1"])) > 0.5
     # Most tokens are outside of any entity: accuracy is kinder than entities are.
     assert float(str(facts["quality.token_accuracy"])) > float(str(facts["quality.entity_f1"]))
     curve = [float(x) for x in str(facts["quality.loss_curve"]).split()]

@@ -33,6 +33,9 @@ WORKLOADS: Final[dict[str, str]] = {
     "conv2d": "gpubench.workloads.conv2d:Conv2d",
     "attention": "gpubench.workloads.attention:Attention",
     "rnn": "gpubench.workloads.rnn:Rnn",
+    "dialogue": "gpubench.workloads.applications.dialogue:Dialogue",
+    "stream": "gpubench.workloads.applications.stream:Stream",
+    "ranking": "gpubench.workloads.applications.ranking:Ranking",
     "memcpy": "gpubench.workloads.memcpy:Memcpy",
     "model": "gpubench.workloads.models.workload:Model",
 }

@@ -90,8 +90,8 @@ history = sa.Table(
     sa.Column("temperature_c", sa.Float),
     sa.Column("power_w", sa.Float),
     sa.Column("flags", sa.String(400), nullable=False),
-    sa.Index("history_of_case", "case_key", "device", "started_at"),
-    sa.Index("history_of_device", "device", "suite", "started_at"),
+    sa.Index("history_of_case", "case_key", "device", "started_at", "run_id"),
+    sa.Index("history_of_device", "device", "suite", "started_at", "run_id"),
 )
 """One narrow row a measurement: what tracking reads, without the samples of the record."""
 

@@ -62,7 +62,7 @@ class Check:
         """The outcome in one line."""
         if not self.rows:
             return "no case was measured"
-        said = {NOISE: "within noise", INSUFFICIENT: "with too little history"}
+        said = {NOISE: "within noise", INSUFFICIENT: "not judged"}
         counts = [f"{self.count(v)} {said.get(v, v)}" for v in VERDICTS if self.count(v)]
         start = "" if self.count(REGRESSION) else "no regression: "
         return start + ", ".join(counts)

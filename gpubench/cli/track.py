@@ -61,14 +61,14 @@ def make_rule(floor: float | None, fast: float | None, fdr: float | None) -> Rul
 
 @click.group()
 def track() -> None:
-    r"""Guard the speed of every case, night after night.
+    """Guard the speed of every case, night after night.
 
     \b
     gpubench run nightly                          every night
     gpubench track check                          exit code 1: a regression
     gpubench track accept --reason "driver 570"   known; do not alarm again
     gpubench track publish site                   a dashboard of files
-    """
+    """  # noqa: D301 - click wants the character itself
 
 
 @track.command()

@@ -67,13 +67,13 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(gpubench.__version__, prog_name="gpubench")
 def cli() -> None:
-    r"""Benchmark, predict, explain and guard GPU performance.
+    """Benchmark, predict, explain and guard GPU performance.
 
     \b
     gpubench doctor                 what can this machine measure?
     gpubench run tensorcore         GEMM with and without Tensor Cores
     gpubench report                 the newest run again
-    """
+    """  # noqa: D301  # click reads the character, not the escape
 
 
 def main() -> None:

@@ -26,13 +26,13 @@ FORMATS = ("html", "markdown", "csv", "json", "parquet")
 @filter_option
 @store_option
 def report(names: tuple[str, ...], compare: bool, **options: Any) -> None:
-    r"""Render stored runs: ids, labels or `latest`; default: the newest.
+    """Render stored runs: ids, labels or `latest`; default: the newest.
 
     \b
     gpubench report                         the newest run
     gpubench report --compare a100 v100     two GPUs nobody need have
     gpubench report --compare after before  two runs by label
-    """
+    """  # noqa: D301  # click reads the character, not the escape
     if compare:
         compare_names(names, options)
     else:

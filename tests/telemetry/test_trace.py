@@ -54,9 +54,8 @@ def test_on_cpu_an_operator_has_its_own_time_only() -> None:
 def test_a_real_call_is_traced() -> None:
     layer, x = torch.nn.Linear(256, 256), torch.randn(512, 256)
     seen = trace(lambda: layer(x), on_cuda=False, repeat=2)
-    names = [k.name for k in seen.kernels]
-    assert names[0] == "aten::addmm"
-    assert "aten::linear" in names
+    # Which of them takes longest is the machine's affair.
+    assert {"aten::addmm", "aten::linear"} <= {k.name for k in seen.kernels}
     assert 0 < sum(k.time_s for k in seen.kernels) <= 1.05 * seen.span_s
     assert json.dumps(with_power(seen.document, [(1.0, 2.0)]))
 

@@ -115,13 +115,14 @@ def expanded(plan: Plan, ask: Callable[[Case], Sequence[Variant] | str]) -> Plan
     Args:
         ask: variants of a case, or the reason why there are none.
     """
-    if not any(_expands(c) for c in plan.cases):
+    several = {c.key for c in plan.cases if _expands(c)}
+    if not several:
         return plan
     cases: list[Case] = []
     skips = list(plan.skips)
     order = {key: [key] for key in plan.order}
     for case in plan.cases:
-        if not _expands(case):
+        if case.key not in several:
             cases.append(case)
             continue
         found = ask(case)

@@ -9,7 +9,7 @@ import click
 
 from gpubench.cli.nsys import run_under_nsys, show_export
 from gpubench.cli.options import console, filter_option, store_option
-from gpubench.cli.run import check_writable, execute, finish
+from gpubench.cli.run import check_writable, execute, finish, request_of
 from gpubench.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ def profile(suites: tuple[str, ...], **options: Any) -> None:
     repeated calls between edges of the driver's counter; where that cannot be honest it is
     absent with the reason. Traces open in https://ui.perfetto.dev.
     """
-    from gpubench.api import RunRequest
     from gpubench.spec import Profiling
 
     if options["nsys_export"] is not None:
@@ -64,18 +63,7 @@ def profile(suites: tuple[str, ...], **options: Any) -> None:
     options |= {"resume": None, "lock_clocks": False}
     check_writable(options)
     traces = None if options["no_traces"] else str((options["output"] / "traces").resolve())
-    request = RunRequest(
-        suites=suites,
-        device=options["device"],
-        label=options["label"],
-        store=options["store"],
-        filter=options["filter_text"],
-        settings=options["settings"],
-        quick=options["quick"],
-        seed=options["seed"],
-        timeout_s=options["timeout"],
-        profiling=Profiling(traces, options["energy_time"]),
-    )
+    request = request_of(suites, options, Profiling(traces, options["energy_time"]))
     results = execute(request, options)
     if not options["quiet"] and options["json_path"] != "-":
         for result in results:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gpubench.api import RunRequest, RunResult
     from gpubench.cli.progress import Progress
+    from gpubench.spec import Profiling
 
 T = TypeVar("T")
 
@@ -53,14 +54,27 @@ def run(suites: tuple[str, ...], **options: Any) -> None:
 
     Every result is stored as it arrives. A case that fails never stops the run.
     """
-    from gpubench.api import RunRequest
-
     if not suites and not options["resume"]:
         raise InputError("no suite given", expected="e.g. gpubench run tensorcore")
     if options["resume"] and len(suites) > 1:
         raise InputError("--resume continues one run", expected="at most one SUITE with it")
     gates = checked_gates(options["gates"])
-    request = RunRequest(
+    request = request_of(suites, options)
+    if options["dry_run"]:
+        show_plans(request, options["resume"])
+        return
+    check_writable(options)
+    results = execute(request, options)
+    finish(results, options, gates)
+
+
+def request_of(
+    suites: tuple[str, ...], options: dict[str, Any], profiling: Profiling | None = None
+) -> RunRequest:
+    """What the options that `run` and `profile` share ask for."""
+    from gpubench.api import RunRequest
+
+    return RunRequest(
         suites=suites,
         device=options["device"],
         label=options["label"],
@@ -71,13 +85,8 @@ def run(suites: tuple[str, ...], **options: Any) -> None:
         seed=options["seed"],
         timeout_s=options["timeout"],
         lock_clocks=options["lock_clocks"],
+        profiling=profiling,
     )
-    if options["dry_run"]:
-        show_plans(request, options["resume"])
-        return
-    check_writable(options)
-    results = execute(request, options)
-    finish(results, options, gates)
 
 
 def checked_gates(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -65,10 +65,6 @@ class _Work:
     bursts: tuple[tuple[float, float], ...]
     calls: int
 
-    @property
-    def busy_s(self) -> float:
-        return sum(end - start for start, end in self.bursts)
-
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -98,7 +94,7 @@ def measure_energy(
     call_s: float,
     work_s: float = MIN_WORK_S,
     seed: int = 0,
-    poll: Callable[[Callable[[], None]], Watch] | None = None,
+    poll: Callable[[Callable[[], object]], Watch] | None = None,
 ) -> Measured:
     """Energy of one call.
 
@@ -184,10 +180,10 @@ def _wait_for_edge(log: _Log, clock: Clock) -> None:
 def _run(
     call: Callable[[], object], synchronize: Callable[[], None], clock: Clock, log: _Log,
     call_s: float, work_s: float, rng: random.Random,
-    poll: Callable[[Callable[[], None]], Watch] | None,
+    poll: Callable[[Callable[[], object]], Watch] | None,
 ) -> _Work:  # fmt: skip
     """Bursts of calls with random pauses, the meter watched all the while."""
-    watch = poll(lambda: (log.look(), None)[1]) if poll else None
+    watch = poll(log.look) if poll else None
     bursts: list[tuple[float, float]] = []
     calls = 0
     each = max(1, round(work_s / BURSTS / max(call_s, 1e-7)))

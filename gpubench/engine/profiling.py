@@ -13,7 +13,6 @@ from typing import Any, Final
 from gpubench.engine.energy import (
     EnergyMeter,
     Measured,
-    MeterReading,
     measure_energy,
 )
 from gpubench.errors import CaseFailed
@@ -136,6 +135,3 @@ def _facts(measured: Measured, seen: Trace) -> dict[str, Any]:
         "energy.integral_against_counter": measured.disagreement,
         "energy.calls": measured.calls or None,
     }
-
-
-__all__ = ["HostClock", "MeterReading", "Profiler"]

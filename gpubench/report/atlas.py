@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import plotly.graph_objects as go
@@ -47,13 +47,7 @@ def _figure(layers: Sequence[LayerAtlas], ids: Ids) -> FigureView:
     shown = layers[:MAX_LAYERS]
     numbers = sorted({e.number for layer in shown for e in layer.engines})
     rows = {n: i for i, n in enumerate(numbers)}
-    points = [
-        # A pick beside a faster plan of the same engine stands a little to its right.
-        (x + (0.25 if e.number in drawn[:i] else 0.0), rows[e.number], e, _ratio(e, layer), layer)
-        for x, layer in enumerate(shown)
-        for drawn in [[d.number for d in _fastest_of_each(layer)]]
-        for i, e in enumerate(_fastest_of_each(layer))
-    ]
+    points = [point for x, layer in enumerate(shown) for point in _column(x, layer, rows)]
     figure = empty_figure()
     fastest = [p for p in points if p[2] is p[4].engines[0]]
     picks = [p for p in points if _is_pick(p[2], p[4])]
@@ -91,6 +85,17 @@ _Point = tuple[float, int, Engine, float, LayerAtlas]
 """Column, row, engine, its time over the fastest one's, layer."""
 
 
+def _column(x: int, layer: LayerAtlas, rows: Mapping[int, int]) -> list[_Point]:
+    """The engines of a layer; a pick beside a faster plan of its engine stands to its right."""
+    best: set[int] = set()
+    points: list[_Point] = []
+    for e in _fastest_of_each(layer):
+        shift = 0.25 if e.number in best else 0.0
+        points.append((x + shift, rows[e.number], e, e.time_s / layer.engines[0].time_s, layer))
+        best.add(e.number)
+    return points
+
+
 def _trace(name: str, points: Sequence[_Point], ids: Ids, marker: dict[str, Any]) -> Any:
     return go.Scatter(
         x=[p[0] for p in points],
@@ -111,10 +116,6 @@ def _tinted(ratios: Sequence[float]) -> dict[str, Any]:
     return {"symbol": "square", "size": 13, "color": [min(r, _NO_TINT_BEYOND) for r in ratios],
             "cmin": 1.0, "cmax": _NO_TINT_BEYOND, "colorscale": "Cividis", "reversescale": True,
             "showscale": True, "colorbar": bar}  # fmt: skip
-
-
-def _ratio(engine: Engine, layer: LayerAtlas) -> float:
-    return engine.time_s / layer.engines[0].time_s
 
 
 def _fastest_of_each(layer: LayerAtlas) -> list[Engine]:

@@ -13,7 +13,7 @@ class Poller:
     beside it is measured in ``benchmarks/telemetry.py``.
     """
 
-    def __init__(self, look: Callable[[], None], period_s: float) -> None:
+    def __init__(self, look: Callable[[], object], period_s: float) -> None:
         self._look, self._period_s = look, period_s
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gpubench-poller", daemon=True)

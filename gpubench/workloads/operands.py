@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from gpubench.errors import Unsupported
@@ -34,6 +35,17 @@ def seeded(device: Device, seed: int) -> torch.Generator:
     import torch
 
     return torch.Generator(device.info.torch_name).manual_seed(seed)
+
+
+@contextmanager
+def seeded_weights(device: Device, seed: int) -> Iterator[None]:
+    """Generators of torch's own, which make weights: seeded within, as before afterwards."""
+    import torch
+
+    cuda = device.info.type == "cuda"
+    with torch.random.fork_rng(devices=[device.info.index or 0] if cuda else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def filled(

@@ -13,6 +13,7 @@ from gpubench.workloads.operands import (
     filled,
     rel_error,
     seeded,
+    seeded_weights,
     sum_tolerance,
     torch_dtype,
 )
@@ -107,8 +108,7 @@ class Rnn(Declared):
             "lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "vanilla": torch.nn.RNN,
         }  # fmt: skip
         where = {"device": device.info.torch_name, "dtype": torch_dtype(self.precision)}
-        with torch.random.fork_rng(devices=_cuda(device)):
-            torch.manual_seed(seed)
+        with seeded_weights(device, seed):
             layer = kinds[self.cell](self.hidden, self.hidden, **where)  # type: ignore[arg-type]
         both = self.direction == "forward_backward"
         layer.train(both).requires_grad_(both)
@@ -135,7 +135,3 @@ class Rnn(Declared):
             return (out, *torch.autograd.grad(out, wanted, g))
 
         return both
-
-
-def _cuda(device: Device) -> list[int]:
-    return [device.info.index or 0] if device.info.type == "cuda" else []

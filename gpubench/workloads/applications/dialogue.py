@@ -14,7 +14,7 @@ from gpubench.model.networks import TRANSFORMERS, build
 from gpubench.ports import Device
 from gpubench.record import Accuracy, Fact
 from gpubench.spec import DeviceInfo, Work
-from gpubench.workloads.operands import rel_error, torch_dtype
+from gpubench.workloads.operands import rel_error, seeded_weights, torch_dtype
 from gpubench.workloads.parameters import Declared, chosen, sized
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ class Generation:
 
         self._spec, self._device = spec, device
         target = device.info.torch_name
-        with torch.random.fork_rng(devices=[] if target == "cpu" else [device.info.index or 0]):
-            torch.manual_seed(seed)
+        with seeded_weights(device, seed):
             network = build(
                 spec.model, batch=spec.batch, seq_len=spec.context, head="causal-lm",
                 attention="sdpa", device=target,

@@ -10,7 +10,7 @@ from gpubench.errors import InputError
 from gpubench.ports import Device
 from gpubench.record import Accuracy, Fact
 from gpubench.spec import ELEMENT_BYTES, DeviceInfo, Work
-from gpubench.workloads.operands import rel_error, seeded, torch_dtype
+from gpubench.workloads.operands import rel_error, seeded, seeded_weights, torch_dtype
 from gpubench.workloads.parameters import Declared, sized
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ class Ranker:
         self._spec = spec
         target, dtype = device.info.torch_name, torch_dtype(spec.precision)
         generator = seeded(device, seed)
-        with torch.random.fork_rng(devices=[] if target == "cpu" else [device.info.index or 0]):
-            torch.manual_seed(seed)
+        with seeded_weights(device, seed):
             layer = torch.nn.TransformerEncoderLayer(
                 spec.dim, HEADS, HIDDEN * spec.dim, dropout=0.0, batch_first=True,
                 device=target, dtype=dtype,

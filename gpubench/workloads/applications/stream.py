@@ -19,7 +19,7 @@ from gpubench.ports import Device
 from gpubench.record import Accuracy, Fact
 from gpubench.spec import DeviceInfo, Work
 from gpubench.stats import quantile
-from gpubench.workloads.operands import rel_error, torch_dtype
+from gpubench.workloads.operands import rel_error, seeded_weights, torch_dtype
 from gpubench.workloads.parameters import Declared, chosen, sized
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ class Server:
 
         self._spec, self._seed = spec, seed
         target = device.info.torch_name
-        with torch.random.fork_rng(devices=[] if target == "cpu" else [device.info.index or 0]):
-            torch.manual_seed(seed)
+        with seeded_weights(device, seed):
             network = build(
                 spec.model, batch=1, seq_len=spec.seq_len, head="sequence-classification",
                 attention="sdpa", device=target,

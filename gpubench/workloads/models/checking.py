@@ -11,7 +11,7 @@ from gpubench.ports import Device
 from gpubench.record import Accuracy
 from gpubench.workloads.models.assembly import Assembled, Batch, assemble, random_batch, to_device
 from gpubench.workloads.models.step import autocast_type, weights_type
-from gpubench.workloads.operands import checkable
+from gpubench.workloads.operands import checkable, seeded_weights
 
 if TYPE_CHECKING:
     import torch
@@ -37,12 +37,9 @@ then. That is chance: with other samples it does not happen. What is wrong is wr
 
 def checked(spec: Model, device: Device, seed: int, data: str) -> Accuracy | None:
     """Compare with FP64 on the same inputs, without dropout; None where too large."""
-    import torch
-
     spec = small(spec)
     cuda = device.info.type == "cuda"
-    with torch.random.fork_rng(devices=[device.info.index or 0] if cuda else []):
-        torch.manual_seed(seed)
+    with seeded_weights(device, seed):
         made = assemble(spec, device.info.torch_name)
     count = sum(p.numel() for p in made.module.parameters())
     memory = device.info.memory_bytes

@@ -12,6 +12,7 @@ from gpubench.ports import Device
 from gpubench.record import Fact, Range
 from gpubench.workloads.models.assembly import Assembled, Batch, Pool, assemble, to_device
 from gpubench.workloads.models.phases import Mark, PhaseClock, ranges_of, unmarked
+from gpubench.workloads.operands import seeded_weights
 
 if TYPE_CHECKING:
     import torch
@@ -36,9 +37,7 @@ class Step:
 
         self.spec, self._where = spec, device.info.torch_name
         cuda = device.info.type == "cuda"
-        index = [device.info.index or 0] if cuda else []
-        with torch.random.fork_rng(devices=index):
-            torch.manual_seed(seed)
+        with seeded_weights(device, seed):
             self.made: Assembled = assemble(spec, self._where)
         self._halved = tuple(n for n, (_, is_ids, _w) in self.made.shapes.items() if not is_ids)
         self.pool = Pool(self.made, spec.batch, seed, data, pinned=cuda)

@@ -2,58 +2,103 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from saving import report
 
 from gpubench.engine.profiling import POLL_S
 from gpubench.telemetry.nsys import read
+from gpubench.telemetry.host import process_cpu_s
 from gpubench.telemetry.ranges import span
+from gpubench.telemetry.sampler import HOST_PERIOD_S, Sampler
 from gpubench.telemetry.watch import Poller
 
-ROUNDS = 30
+ROUNDS = 120
 CALLS = 20
 
 
-def sampler_cost() -> dict[str, float]:
-    """Time of a CPU-bound case beside a poller that reads three files, over without one.
-
-    The reads stand for NVML's two calls and the clock: each enters the kernel once.
-    """
-    torch.set_num_threads(1)
+def work_of(threads: int) -> Callable[[], float]:
+    """A CPU-bound case, about a third of a second of products, on so many threads."""
     a = torch.randn(700, 700)
+
+    def work() -> float:
+        start = time.perf_counter()
+        for _ in range(CALLS * threads):
+            a @ a
+        return time.perf_counter() - start
+
+    torch.set_num_threads(threads)
+    work()
+    return work
+
+
+def ratio_of(work: Callable[[], float], switch: Callable[[bool], None]) -> dict[str, Any]:
+    """Time with over time without, in turn, the order changing from round to round."""
+    ratios = []
+    for turn in range(ROUNDS):
+        times = {}
+        for on in (turn % 2 == 0, turn % 2 == 1):
+            switch(on)
+            times[on] = work()
+        ratios.append(times[True] / times[False])
+    spread = statistics.stdev(ratios) / len(ratios) ** 0.5
+    return {
+        "with_over_without": round(statistics.median(ratios), 5),
+        "standard_error": round(1.25 * spread, 5),  # of a median, for a normal spread
+        "quartiles": [round(q, 5) for q in statistics.quantiles(ratios, n=4)],
+    }
+
+
+def sampler_cost(threads: int) -> dict[str, Any]:
+    """What the sampler beside every run costs; it is stopped and continued by signals.
+
+    Its own CPU time, over the time that passed, is what it can cost at most where every CPU is
+    in use; unlike the ratio it does not depend on what else this machine does.
+    """
+    probe = Sampler()
+    while not probe.between(0.0, float("inf")):
+        time.sleep(0.05)
+    work = work_of(threads)
+    begun, spent = time.monotonic(), process_cpu_s(probe.pid)
+    for _ in range(20):
+        work()
+    share = (process_cpu_s(probe.pid) - spent) / (time.monotonic() - begun)
+    found = ratio_of(work, lambda on: os.kill(probe.pid, signal.SIGCONT if on else signal.SIGSTOP))
+    os.kill(probe.pid, signal.SIGCONT)
+    probe.close()
+    return {"every_s": HOST_PERIOD_S, "threads": threads, "own_cpu_share": round(share, 5), **found}
+
+
+def poller_cost() -> dict[str, Any]:
+    """What the thread of the energy pass costs; it reads three files, as NVML's calls would.
+
+    Headline times never run beside it.
+    """
     files = [Path(f"/proc/self/{name}") for name in ("stat", "statm", "schedstat")]
+    running: list[Poller] = []
 
     def look() -> None:
         for file in files:
             file.read_bytes()
 
-    def work() -> float:
-        start = time.perf_counter()
-        for _ in range(CALLS):
-            a @ a
-        return time.perf_counter() - start
+    def switch(on: bool) -> None:
+        while running:
+            running.pop().stop()
+        if on:
+            running.append(Poller(look, POLL_S))
 
-    work()
-    ratios = []
-    for turn in range(ROUNDS):
-        times = {}
-        for watched in (turn % 2 == 0, turn % 2 == 1):
-            poller = Poller(look, POLL_S) if watched else None
-            times[watched] = work()
-            if poller:
-                poller.stop()
-        ratios.append(times[True] / times[False])
-    return {
-        "poll_every_s": POLL_S,
-        "watched_over_unwatched": round(statistics.median(ratios), 5),
-        "quartiles": [round(q, 5) for q in statistics.quantiles(ratios, n=4)],  # type: ignore[dict-item]
-    }
+    found = ratio_of(work_of(1), switch)
+    switch(False)
+    return {"every_s": POLL_S, **found}
 
 
 def nsys_import(kernels: int = 100_000) -> dict[str, float]:
@@ -101,5 +146,10 @@ def range_cost() -> dict[str, float]:
 if __name__ == "__main__":
     report(
         "telemetry",
-        {"sampler": sampler_cost(), "range": range_cost(), "nsys_import": nsys_import()},
+        {
+            "sampler": [sampler_cost(1), sampler_cost(len(os.sched_getaffinity(0)))],
+            "energy_poller": poller_cost(),
+            "range": range_cost(),
+            "nsys_import": nsys_import(),
+        },  # fmt: skip
     )

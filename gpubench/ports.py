@@ -57,8 +57,8 @@ class Timer(Protocol):
     calls_per_sample: int
     floor_s: float
 
-    def batch(self, while_busy: Callable[[], None], most: int) -> Sequence[Timed]:
-        """Take a few samples, at most ``most``; ``while_busy`` is called while it works."""
+    def batch(self, most: int) -> Sequence[Timed]:
+        """Take a few samples, at most ``most``."""
 
 
 class Device(Protocol):
@@ -183,13 +183,13 @@ class Ranged(Protocol):
 
 
 class Probe(Protocol):
-    """Watches the device while a case is measured."""
+    """Watches the device beside the cases that are measured."""
 
     def facts(self) -> Mapping[str, Fact]:
         """Environment facts this probe knows."""
 
-    def read(self) -> Reading | None:
-        """One reading now; None where nothing can be read."""
+    def between(self, start_s: float, end_s: float) -> Sequence[Reading]:
+        """What it read in that time, in order; times are of ``Device.wall_s``."""
 
 
 class KernelTracer(Protocol):

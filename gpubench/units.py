@@ -57,9 +57,18 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("rel_noise", "", "Noise", "lower", "Interquartile range / median."),
         Metric("rel_error", "", "Error", "lower", "||out - ref64|| / ||ref64||, Frobenius norm."),
         Metric("energy_j", "J", "Energy", "lower", "Energy per call."),
-        Metric("power_w", "W", "Power", "none", "Board power."),
+        Metric("power_w", "W", "Power", "none", "Board power, instant where it is told."),
+        Metric("power_average_w", "W", "Power, averaged by the driver", "none", "Board power."),
+        Metric("energy_counter_j", "J", "Energy counter", "none", "Since the driver was loaded."),
+        Metric("utilisation", "", "Utilisation", "none", "Share of time in which a kernel ran."),
+        Metric("tensor_activity", "", "Tensor pipe active", "none", "By NVML GPM, Hopper on."),
+        Metric("memory_clock_hz", "Hz", "Memory clock", "none", "During the measurement."),
+        Metric("cpu_clock_hz", "Hz", "CPU clock", "none", "Mean over the CPUs read."),
+        Metric("memory_used_bytes", "B", "Memory in use", "none", "On the device, by everybody."),
+        Metric("foreign_processes", "", "Other processes", "none", "That compute on the GPU."),
+        Metric("foreign_cpus", "", "CPUs in use by others", "none", "Averaged between readings."),
         Metric("clock_hz", "Hz", "SM clock", "none", "SM clock during the measurement."),
-        Metric("temperature_c", "°C", "Temperature", "none", "GPU core temperature."),
+        Metric("temperature_c", "°C", "Temperature", "none", "Of the GPU's core or the CPU."),
         Metric("bytes", "B", "Bytes", "none", "Bytes."),
     )
 }
@@ -126,7 +135,7 @@ def show(name: str, value: float | None) -> str:
     if value is None:
         return "–"
     metric = METRICS[name]
-    if name in ("share_of_peak", "rel_noise"):
+    if name in ("share_of_peak", "rel_noise", "utilisation", "tensor_activity"):
         return percent(value)
     if name == "rel_error":
         return f"{value:.1e}"

@@ -142,13 +142,9 @@ class Guard:
 
 def _environment(device: Device) -> Environment:
     from gpubench.engine.environment import capture
-    from gpubench.engine.worker import open_probe
+    from gpubench.engine.worker import sensor_facts
 
-    probe, facts = open_probe(device.info)
-    close = getattr(probe, "close", None)
-    if close is not None:
-        close()
-    return capture(device.info, facts)
+    return capture(device.info, sensor_facts(device.info))
 
 
 def _now() -> str:

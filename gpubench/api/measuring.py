@@ -156,8 +156,7 @@ def _runner(device: Device) -> Iterator[Runner]:
         from gpubench.telemetry.kernels import TorchTracer
 
         tracer = TorchTracer(device.info)
-    held: Any = closing(probe) if hasattr(probe, "close") else nullcontext()
-    with held:
+    with closing(probe) if probe else nullcontext():
         yield Runner(device, probe, tracer, translate_cuda)
 
 

@@ -146,13 +146,12 @@ class LoopTimer:
         self.calls_per_sample = 1 if flush else max(1, round(enough_s / max(estimate_s, 1e-9)))
         self.floor_s = loop_floor_s(self.calls_per_sample)
 
-    def batch(self, while_busy: Callable[[], None], most: int) -> Sequence[Timed]:
+    def batch(self, most: int) -> Sequence[Timed]:
         """Samples for about ``BATCH_S``, at least one and at most ``most``."""
         samples: list[Timed] = []
         begun = time.perf_counter()
         while not samples or (len(samples) < most and time.perf_counter() - begun < BATCH_S):
             samples.append(Timed(self._sample()))
-        while_busy()
         return samples
 
     def _sample(self) -> float:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from gpubench.ports import Call, Timed
@@ -102,7 +102,7 @@ class EventTimer:
         self._enqueue_s = host_enqueue_s(api, self._calls) if estimate_s < LONG_S else 1e-3
         self._next = 0
 
-    def batch(self, while_busy: Callable[[], None], most: int) -> Sequence[Timed]:
+    def batch(self, most: int) -> Sequence[Timed]:
         """One sample per prepared event pair; one synchronisation at the end."""
         api, host, pairs = self._api, [], self._pairs[:most]
         for start, end in pairs:
@@ -116,7 +116,6 @@ class EventTimer:
             call()
             host.append(api.host_s() - begun)
             api.record(end)
-        while_busy()
         api.synchronize()
         times = [api.elapsed_s(s, e) for s, e in pairs]
         return [Timed(t, h) for t, h in zip(times, host, strict=True)]
@@ -154,7 +153,7 @@ class SlopeTimer:
         api.synchronize()
         self._events = [(api.event(), api.event(), api.event()) for _ in range(8)]
 
-    def batch(self, while_busy: Callable[[], None], most: int) -> Sequence[Timed]:
+    def batch(self, most: int) -> Sequence[Timed]:
         """Eight slopes and the host's time to submit single calls beside them."""
         api, samples, events = self._api, [], self._events[:most]
         # Until every replay is submitted: the first would otherwise hold its own launch.
@@ -165,7 +164,6 @@ class SlopeTimer:
             api.record(b)
             self._long()
             api.record(c)
-        while_busy()
         api.synchronize()
         enqueue_s = host_enqueue_s(api, self._calls)
         for a, b, c in events:

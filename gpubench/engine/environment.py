@@ -62,14 +62,16 @@ FACTS: Final[Mapping[str, tuple[str, str]]] = {
     "git.commit": ("Commit of the working folder", ""),
     "git.dirty": ("Uncommitted changes", ""),
 }
-"""Fact -> (title, unit). Keys ``switch.*`` are settings that change results."""
+"""Fact -> (title, unit). Keys ``switch.*`` are settings that change results; ``sensor.*`` say why
+a sensor of that name is absent."""
 
 
-def capture(device: DeviceInfo, gpu_facts: Mapping[str, Fact] | None = None) -> Environment:
+def capture(device: DeviceInfo, sensor_facts: Mapping[str, Fact] | None = None) -> Environment:
     """The environment of a worker that is about to measure on ``device``."""
     facts: dict[str, Fact] = {"gpubench.version": gpubench.__version__}
     facts |= host_facts()
     facts |= torch_facts()
+    facts |= {k: v for k, v in (sensor_facts or {}).items() if k.startswith("sensor.")}
     if device.type == "cuda":
         facts |= {
             "gpu.name": device.name,
@@ -78,7 +80,7 @@ def capture(device: DeviceInfo, gpu_facts: Mapping[str, Fact] | None = None) -> 
             "gpu.sm_count": device.sm_count,
             "gpu.l2_bytes": device.cache_bytes,
         }
-        facts |= {k: v for k, v in (gpu_facts or {}).items() if v is not None or k not in facts}
+        facts |= {k: v for k, v in (sensor_facts or {}).items() if v is not None or k not in facts}
     facts |= switch_facts()
     facts |= git_facts(Path.cwd())
     return Environment(facts)

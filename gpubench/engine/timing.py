@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gpubench.ports import Call, Device, Probe, Timed, Timer
 from gpubench.record import Measurement, Reading, Samples
 from gpubench.spec import Policy
 from gpubench.stopping import StopRule
+from gpubench.telemetry.sampler import thinned
 
 SPOILING: dict[str, str] = {
     "hw_slowdown": "hardware slowdown (power brake or over-temperature)",
@@ -39,23 +40,29 @@ def no_garbage_collection() -> Iterator[None]:
 
 @dataclass(slots=True)
 class _Tally:
-    """What one measurement has gathered so far."""
+    """What one measurement has gathered so far; ``batches``: (start, end, first, after last)."""
 
     times_s: list[float] = field(default_factory=list)
     host_s: list[float] = field(default_factory=list)
-    spoiled: dict[int, str] = field(default_factory=dict)
-    readings: list[Reading] = field(default_factory=list)
+    batches: list[tuple[float, float, int, int]] = field(default_factory=list)
 
-    def add(self, batch: Sequence[Timed], readings: Sequence[Reading]) -> None:
+    def add(self, batch: Sequence[Timed], start_s: float, end_s: float) -> None:
         first = len(self.times_s)
         self.times_s += [t.time_s for t in batch]
         self.host_s += [t.host_enqueue_s for t in batch if t.host_enqueue_s is not None]
-        self.readings += readings
+        self.batches.append((start_s, end_s, first, len(self.times_s)))
+
+    def spoiled(self, readings: Sequence[Reading]) -> dict[int, str]:
+        """Sample -> why it should not count; a reading speaks for the time since the last one."""
+        found: dict[int, str] = {}
+        since = float("-inf")
         for reading in readings:
-            for reason in reading.reasons:
-                if reason in SPOILING:
-                    why = SPOILING[reason]
-                    self.spoiled.update((i, why) for i in range(first, len(self.times_s)))
+            for why in (SPOILING[reason] for reason in reading.reasons if reason in SPOILING):
+                for start, end, first, after in self.batches:
+                    if start <= reading.time_s and end > since:
+                        found.update((i, why) for i in range(first, after))
+            since = reading.time_s
+        return dict(sorted(found.items()))
 
 
 def measure(
@@ -75,7 +82,7 @@ def measure(
         stop: fed with every sample; spoiled ones too, or a throttled GPU would never stop.
         footprint_bytes: memory of one input set, for choosing how many to rotate over;
             a call that knows better says so in an attribute of that name.
-        probe: read while the device is busy, once a batch.
+        probe: has looked at the device meanwhile; asked once, at the end.
 
     Returns:
         The measurement and the calls it timed, for a traced pass afterwards.
@@ -92,13 +99,14 @@ def measure(
         timer = device.timer(calls, policy.cache, estimate_s)
         warm_from = device.wall_s()
         warmed += _warm_up(device, calls, policy.warmup_s, estimate_s)
-        tally, reason = _sample(device, timer, stop, probe, progress, begun, policy.max_samples)
+        tally, reason = _sample(device, timer, stop, progress, policy.max_samples)
     done = device.wall_s()
+    readings = tuple(probe.between(warm_from, done)) if probe else ()
     measurement = Measurement(
         samples=Samples(
             times_s=tuple(tally.times_s),
             host_enqueue_s=tuple(tally.host_s),
-            spoiled=tally.spoiled,
+            spoiled=tally.spoiled(readings),
             calls_per_sample=timer.calls_per_sample,
             launches=(len(tally.times_s),),
         ),
@@ -110,7 +118,7 @@ def measure(
         floor_s=timer.floor_s,
         measuring_s=estimating_s + done - warm_from,
         input_sets=len(calls),
-        readings=tuple(tally.readings),
+        readings=tuple(replace(r, time_s=r.time_s - begun) for r in thinned(readings)),
     )
     return measurement, calls
 
@@ -128,29 +136,16 @@ def _warm_up(device: Device, calls: Sequence[Call], seconds: float, estimate_s: 
 
 
 def _sample(
-    device: Device,
-    timer: Timer,
-    stop: StopRule,
-    probe: Probe | None,
-    progress: Progress | None,
-    begun: float,
-    most: int,
+    device: Device, timer: Timer, stop: StopRule, progress: Progress | None, most: int
 ) -> tuple[_Tally, str]:
     tally, start = _Tally(), device.wall_s()
-    readings: list[Reading] = []
-
-    def while_busy() -> None:
-        reading = probe.read() if probe else None
-        if reading is not None:
-            readings.append(Reading(device.wall_s() - begun, reading.values, reading.reasons))
-
     while True:
-        readings.clear()
-        batch = timer.batch(while_busy, most - len(tally.times_s))
-        tally.add(batch, tuple(readings))
-        spent = device.wall_s() - start
+        batch_from = device.wall_s()
+        batch = timer.batch(most - len(tally.times_s))
+        now = device.wall_s()
+        tally.add(batch, batch_from, now)
         for timed in batch:
-            stop.add(timed.time_s, spent)
+            stop.add(timed.time_s, now - start)
         if progress is not None:
             progress(len(tally.times_s), batch[-1].time_s)
         reason = stop.reason()

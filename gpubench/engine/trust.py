@@ -55,8 +55,14 @@ def flags_of(
 
 
 def contended(m: Measurement) -> bool:
-    """Whether others used the CPUs: a mean of more than ``FOREIGN_CPUS`` over the readings."""
+    """Whether others used the device.
+
+    CPUs: a mean of more than ``FOREIGN_CPUS`` over the readings. GPU: NVML named another process
+    that computes on it, in any reading.
+    """
     used = [r.values["foreign_cpus"] for r in m.readings if "foreign_cpus" in r.values]
+    if any(r.values.get("foreign_processes", 0.0) > 0 for r in m.readings):
+        return True
     return bool(used) and sum(used) / len(used) > FOREIGN_CPUS
 
 

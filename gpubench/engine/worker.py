@@ -31,15 +31,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from gpubench.codec import decode_case, dumps, encode_record
 from gpubench.devices.opening import open_device, translate_cuda, wake
 from gpubench.errors import InputError, Unsupported
-from gpubench.ports import Device, Expandable, Probe, Variant
+from gpubench.ports import Device, Expandable, Variant
 from gpubench.record import Fact
 from gpubench.registry import workload
 from gpubench.spec import Case, DeviceInfo, Profiling
+
+if TYPE_CHECKING:
+    from gpubench.telemetry.sampler import Sampler
 
 PROGRESS_EVERY_S: Final = 0.1
 PR_SET_PDEATHSIG: Final = 1
@@ -122,7 +125,7 @@ class Worker:
                 "environment": dict(environment.facts),
             }
         )
-        profiler = open_profiler(device, probe, profiling) if profiling else None
+        profiler = open_profiler(device, profiling) if profiling else None
         return Runner(device, probe, tracer, translate_cuda, quick, profiler)
 
     def _serve_case(self, runner: Any, message: Mapping[str, Any]) -> None:
@@ -163,15 +166,19 @@ class Worker:
         self._sink.flush()
 
 
-def open_profiler(device: Device, probe: Probe | None, wanted: Profiling) -> Any:
+def open_profiler(device: Device, wanted: Profiling) -> Any:
     """A profiler with the best meter there is: NVML's, or RAPL's on a CPU."""
     from gpubench.engine.profiling import Profiler
+    from gpubench.telemetry.nvml import Nvml, NvmlUnavailable
     from gpubench.telemetry.rapl import Rapl
 
     meter: Any = None
     reason = "not asked for"
     if wanted.work_s > 0 and device.info.type == "cuda":
-        meter, reason = probe, "NVML cannot be used; see `gpubench doctor`"
+        try:
+            meter = Nvml(uuid=device.info.uuid)
+        except NvmlUnavailable as error:
+            reason = str(error)
     elif wanted.work_s > 0:
         try:
             meter = Rapl()
@@ -187,19 +194,32 @@ def with_work(case: Case) -> Case:
     return replace(case, work=work.work())
 
 
-def open_probe(device: DeviceInfo) -> tuple[Probe | None, Mapping[str, Fact]]:
-    """NVML for a CUDA device (without it, the reason as a fact); /proc/stat for a CPU."""
+def sensor_facts(device: DeviceInfo) -> Mapping[str, Fact]:
+    """What the sensors of a device say once, and which of them it does not have."""
     if device.type != "cuda":
-        from gpubench.telemetry.host import HostProbe
+        from gpubench.telemetry.host import host_gaps
 
-        return HostProbe(), {}
+        return host_gaps()
     from gpubench.telemetry.nvml import Nvml, NvmlUnavailable
 
     try:
-        nvml = Nvml(uuid=device.uuid)
+        with Nvml(uuid=device.uuid) as nvml:
+            return {**nvml.facts(), **nvml.gaps(), "gpu.nvml": "in use"}
     except NvmlUnavailable as error:
-        return None, {"gpu.nvml": str(error)}
-    return nvml, {**nvml.facts(), "gpu.nvml": "in use"}
+        return {"gpu.nvml": str(error)}
+
+
+def open_probe(device: DeviceInfo) -> tuple[Sampler | None, Mapping[str, Fact]]:
+    """A sampler beside this process; without NVML none on a GPU, the reason as a fact."""
+    from gpubench.telemetry.sampler import Sampler
+
+    facts = sensor_facts(device)
+    if device.type == "cuda" and facts["gpu.nvml"] != "in use":
+        return None, facts
+    try:
+        return Sampler(facts, str(facts["gpu.uuid"]) if device.type == "cuda" else None), facts
+    except OSError as error:  # no room for its memory, or no process to be had
+        return None, {**facts, "sensor.sampler": f"the sampler did not start: {error}"}
 
 
 def main() -> int:

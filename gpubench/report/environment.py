@@ -52,6 +52,16 @@ NAMES: Final[Mapping[str, tuple[str, _Show | None]]] = {
     "memory.total_bytes": ("Memory", _BYTES),
     "git.commit": ("Commit", None),
     "git.dirty": ("Uncommitted changes", None),
+    "sensor.energy_counter_j": ("Energy counter", None),
+    "sensor.power_w": ("Power", None),
+    "sensor.utilisation": ("Utilisation", None),
+    "sensor.clock_hz": ("SM clock", None),
+    "sensor.cpu_clock_hz": ("CPU clock", None),
+    "sensor.temperature_c": ("Temperature", None),
+    "sensor.memory_used_bytes": ("Memory in use", None),
+    "sensor.foreign_processes": ("Other processes", None),
+    "sensor.event_reasons": ("Clock event reasons", None),
+    "sensor.sampler": ("All of them", None),
 }
 """Fact -> (name, how to show a number); facts not listed keep their key as name."""
 
@@ -61,6 +71,7 @@ _GROUPS: Final = (
     ("Software", ("torch", "python", "gpubench", "git")),
     ("Machine", ("host", "cpu", "memory")),
     ("Precision switches", ("switch",)),
+    ("Sensors that are absent", ("sensor",)),
 )
 _GPU_ONLY: Final = frozenset({"gpu", "cuda", "cudnn", "cublas", "nccl"})
 _OTHER: Final = "Other"
@@ -89,7 +100,7 @@ def environment_groups(facts: Mapping[str, Value], *, on_gpu: bool) -> tuple[Gro
     grouped: dict[str, list[Fact]] = defaultdict(list)
     for key in keys:
         prefix, value = key.partition(".")[0], facts.get(key)
-        if value is None and (prefix in _GPU_ONLY and not on_gpu):
+        if value is None and (prefix == "sensor" or (prefix in _GPU_ONLY and not on_gpu)):
             continue
         title = next((t for t, prefixes in _GROUPS if prefix in prefixes), _OTHER)
         grouped[title].append(_fact(key, value))

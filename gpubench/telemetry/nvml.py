@@ -7,6 +7,7 @@ error, and that one is told with its mend.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -23,8 +24,10 @@ REASONS: Final[Mapping[int, str]] = {
     0x100: "display_clocks",
 }  # fmt: skip
 """Bits of nvmlDeviceGetCurrentClocksEventReasons (nvml.h)."""
+POWER_AVERAGE_FIELD: Final = 185
 POWER_INSTANT_FIELD: Final = 186
-"""NVML_FI_DEV_POWER_INSTANT; GetPowerUsage is a 1 s average on most chips since Ampere."""
+"""NVML_FI_DEV_POWER_AVERAGE and _INSTANT; GetPowerUsage is a 1 s average on most chips since
+Ampere. Older drivers know neither field."""
 
 
 class NvmlUnavailable(GpubenchError):
@@ -46,12 +49,16 @@ class Nvml:
     Args:
         uuid: as torch or the driver reports it, with or without ``GPU-``.
         pci_bus_id: ``0000:65:00.0``; used where there is no UUID.
+        worker_pid: the process whose work is watched: not a foreign one. This one by default.
 
     Raises:
         NvmlUnavailable: no driver, no rights, or no such GPU.
     """
 
-    def __init__(self, uuid: str | None = None, pci_bus_id: str | None = None) -> None:
+    def __init__(
+        self, uuid: str | None = None, pci_bus_id: str | None = None, worker_pid: int | None = None
+    ) -> None:
+        self._worker_pid = worker_pid or os.getpid()
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
@@ -91,16 +98,23 @@ class Nvml:
     # ---- sensors
 
     def read(self) -> Reading | None:
-        """Clocks, power, temperature and event reasons now; None if nothing answers."""
+        """Every sensor and the event reasons now; None if nothing answers."""
         h = self._handle
+        instant, average = self._powers()
+        memory = _maybe(pynvml.nvmlDeviceGetMemoryInfo, h)
         sm_mhz = _maybe(pynvml.nvmlDeviceGetClockInfo, h, pynvml.NVML_CLOCK_SM)
         memory_mhz = _maybe(pynvml.nvmlDeviceGetClockInfo, h, pynvml.NVML_CLOCK_MEM)
         celsius = _maybe(pynvml.nvmlDeviceGetTemperature, h, pynvml.NVML_TEMPERATURE_GPU)
         found = {
             "clock_hz": sm_mhz * 1e6 if sm_mhz is not None else None,
             "memory_clock_hz": memory_mhz * 1e6 if memory_mhz is not None else None,
-            "power_w": self.power_w(),
+            "power_w": instant if instant is not None else average,
+            "power_average_w": average,
+            "energy_counter_j": self.energy_j(),
+            "utilisation": self.utilisation(),
             "temperature_c": float(celsius) if celsius is not None else None,
+            "memory_used_bytes": float(memory.used) if memory is not None else None,
+            "foreign_processes": self.foreign_processes(),
         }
         values = {name: value for name, value in found.items() if value is not None}
         reasons = self.event_reasons()
@@ -110,13 +124,20 @@ class Nvml:
 
     def power_w(self) -> float | None:
         """Board power: the instant reading where there is one, else the average."""
-        fields = _maybe(pynvml.nvmlDeviceGetFieldValues, self._handle, [POWER_INSTANT_FIELD])
-        if fields and fields[0].nvmlReturn == 0:
-            milliwatts = float(fields[0].value.uiVal)
-            if milliwatts > 0:
-                return milliwatts * 1e-3
-        average = _maybe(pynvml.nvmlDeviceGetPowerUsage, self._handle)
-        return average * 1e-3 if average is not None else None
+        instant, average = self._powers()
+        return instant if instant is not None else average
+
+    def _powers(self) -> tuple[float | None, float | None]:
+        """(instant, average) board power in watts, each None where it is not told."""
+        ids = [POWER_INSTANT_FIELD, POWER_AVERAGE_FIELD]
+        fields = _maybe(pynvml.nvmlDeviceGetFieldValues, self._handle, ids) or ()
+        told = [f.value.uiVal * 1e-3 if f.nvmlReturn == 0 and f.value.uiVal else None
+                for f in fields]  # fmt: skip
+        instant, average = told if len(told) == 2 else (None, None)
+        if average is None:
+            milliwatts = _maybe(pynvml.nvmlDeviceGetPowerUsage, self._handle)
+            average = milliwatts * 1e-3 if milliwatts is not None else None
+        return instant, average
 
     def energy_j(self) -> float | None:
         """The energy counter, since the driver was loaded; None before Volta."""
@@ -187,6 +208,39 @@ class Nvml:
             (int(p.pid), None if p.usedGpuMemory is None else int(p.usedGpuMemory)) for p in found
         ]
 
+    def foreign_processes(self) -> float | None:
+        """Processes that compute on the GPU beside the one whose work is watched.
+
+        In a container the driver tells ids of the host: where the worker's own is not among
+        them, one of them is taken to be the worker.
+        """
+        found = self.processes()
+        if found is None:
+            return None
+        others = [pid for pid, _ in found if pid != self._worker_pid]
+        return float(len(others) - 1 if others and len(others) == len(found) else len(others))
+
+    def gaps(self) -> Mapping[str, Fact]:
+        """Facts on what is absent here, and why: ``sensor.energy_counter_j`` -> in words."""
+        h, found = self._handle, {}
+        mig = _maybe(pynvml.nvmlDeviceGetMigMode, h)
+        for name, call, arguments in (
+            ("energy_counter_j", pynvml.nvmlDeviceGetTotalEnergyConsumption, ()),
+            ("power_w", pynvml.nvmlDeviceGetPowerUsage, ()),
+            ("utilisation", pynvml.nvmlDeviceGetUtilizationRates, ()),
+            ("clock_hz", pynvml.nvmlDeviceGetClockInfo, (pynvml.NVML_CLOCK_SM,)),
+            ("temperature_c", pynvml.nvmlDeviceGetTemperature, (pynvml.NVML_TEMPERATURE_GPU,)),
+            ("memory_used_bytes", pynvml.nvmlDeviceGetMemoryInfo, ()),
+            ("foreign_processes", pynvml.nvmlDeviceGetComputeRunningProcesses, ()),
+        ):
+            try:
+                call(h, *arguments)
+            except pynvml.NVMLError as error:
+                found[f"sensor.{name}"] = _why_not(name, error, bool(mig and mig[0]))
+        if self.event_reasons() is None:
+            found["sensor.event_reasons"] = "this driver tells no clock event reasons"
+        return found
+
     def utilisation(self) -> float | None:
         """Share of the last sampling window in which some kernel ran; no MIG device has it."""
         rates = _maybe(pynvml.nvmlDeviceGetUtilizationRates, self._handle)
@@ -208,6 +262,21 @@ class Nvml:
             yield
         finally:
             _maybe(pynvml.nvmlDeviceResetGpuLockedClocks, self._handle)
+
+
+def _why_not(sensor: str, error: Any, mig: bool) -> str:
+    """Why a sensor is absent, in words."""
+    if isinstance(error, pynvml.NVMLError_NoPermission):
+        return "this user may not read it (NVML: no permission)"
+    if isinstance(error, pynvml.NVMLError_FunctionNotFound):
+        return "this driver is too old to tell it"
+    if isinstance(error, pynvml.NVMLError_GpuIsLost):
+        return "the GPU has fallen off the bus"
+    if mig and sensor in ("utilisation", "power_w", "energy_counter_j"):
+        return "with MIG on it is not told for a part of a GPU"
+    if sensor == "energy_counter_j" and isinstance(error, pynvml.NVMLError_NotSupported):
+        return "this GPU has no energy counter (it came with Volta)"
+    return f"NVML: {error}"
 
 
 def _text(value: object) -> str | None:

@@ -32,7 +32,7 @@ class Rapl:
             raise OSError("reading RAPL needs root (or read access to energy_uj)") from error
         self._total_uj = 0
 
-    def energy_j(self) -> float | None:
+    def energy_j(self) -> float:
         """Joules since this object was made; wraps of the counters are taken out."""
         for i, file in enumerate(self._files):
             now = int(file.read_text())

@@ -40,7 +40,7 @@ def test_long_calls_are_timed_one_by_one(device: cpu.CpuDevice) -> None:
     assert made >= 4
     timer = device.timer([call], "auto", estimate)
     assert (timer.calls_per_sample, timer.cache, timer.method) == (1, "hot", "loop")
-    assert min(t.time_s for t in timer.batch(lambda: None, 1000)) >= 0.004
+    assert min(t.time_s for t in timer.batch(1000)) >= 0.004
 
 
 def test_short_calls_are_looped_until_the_clock_does_not_matter(
@@ -58,7 +58,7 @@ def test_calls_rotate_over_the_input_sets(device: cpu.CpuDevice) -> None:
     seen: list[int] = []
     calls = [lambda i=i: seen.append(i) for i in range(3)]
     timer = device.timer(calls, "rotating", 1e-6)
-    timer.batch(lambda: None, 1000)
+    timer.batch(1000)
     n = timer.calls_per_sample
     assert seen[: n + 3] == [i % 3 for i in range(n + 3)]
 
@@ -69,7 +69,7 @@ def test_cold_flushes_before_each_call(
     log: list[str] = []
     monkeypatch.setattr(device, "_flusher", lambda: lambda: log.append("flush"))
     timer = device.timer([lambda: log.append("call")], "cold", 1e-6)
-    timer.batch(lambda: None, 1000)
+    timer.batch(1000)
     assert timer.calls_per_sample == 1
     assert log[:4] == ["flush", "call", "flush", "call"]
 

@@ -56,7 +56,7 @@ class FakeDevice:
 
 @dataclass
 class FakeProbe:
-    """Reads what the script says, by reading number."""
+    """Has looked every 50 ms; says what the script says, by the number of the reading."""
 
     reasons: Callable[[int], tuple[str, ...]] = lambda _i: ()
     count: int = 0
@@ -64,9 +64,12 @@ class FakeProbe:
     def facts(self) -> dict[str, None]:
         return {}
 
-    def read(self) -> Reading:
-        self.count += 1
-        return Reading(0.0, {"clock_hz": 1.41e9}, self.reasons(self.count - 1))
+    def between(self, start_s: float, end_s: float) -> list[Reading]:
+        self.count = int((end_s - start_s) / 0.05)
+        return [
+            Reading(start_s + 0.05 * (i + 1), {"clock_hz": 1.41e9}, self.reasons(i))
+            for i in range(self.count)
+        ]
 
 
 def take(
@@ -116,16 +119,27 @@ def test_measuring_time_leaves_out_building() -> None:
 
 
 def test_throttled_samples_are_tagged_and_kept() -> None:
-    probe = FakeProbe(lambda i: ("hw_thermal",) if i == 1 else ("sw_power_cap",))
-    m = take(FakeDevice(), 1e-3, Policy(min_time_s=0.2), probe=probe)
-    first = min(m.samples.spoiled)
-    assert 40 < first < 60  # the batch of 50 ms that the second reading was taken in
-    assert set(m.samples.spoiled) == set(range(first, 2 * first))
+    """The fifth reading, 250 ms after the start, speaks for the 50 ms before it."""
+    probe = FakeProbe(lambda i: ("hw_thermal",) if i == 4 else ("sw_power_cap",))
+    m = take(FakeDevice(), 1e-3, Policy(min_time_s=0.5, warmup_s=0.0), probe=probe)
+    first, last, n = min(m.samples.spoiled), max(m.samples.spoiled), len(m.samples.times_s)
+    # Batches of 50 ms: two of them lie in part in those 50 ms.
+    assert 100 < first <= 200
+    assert 200 < last < 300
+    assert set(m.samples.spoiled) == set(range(first, last + 1))
     assert "thermal" in m.samples.spoiled[first]
-    assert len(m.samples.times_s) > 2 * first
-    assert summarize(m.samples).n == len(m.samples.times_s) - first
+    assert summarize(m.samples).n == n - (last - first + 1) > 0
     assert len(m.readings) == probe.count
     assert m.readings[0].values["clock_hz"] == 1.41e9
+    assert m.readings[0].time_s == pytest.approx(0.05, abs=0.05)
+
+
+def test_another_process_on_the_gpu_is_contention() -> None:
+    alone, company = (
+        measurement(readings=(Reading(0.1, {"foreign_processes": n}),)) for n in (0.0, 1.0)
+    )
+    assert "contended" not in with_flags(alone, gemm_case(), A100, Peaks()).flags
+    assert "contended" in with_flags(company, gemm_case(), A100, Peaks()).flags
 
 
 def test_always_throttled_still_has_a_number_and_stops() -> None:
@@ -193,7 +207,7 @@ class Sampled:
     def __init__(self, times: Sequence[float], device: FakeDevice) -> None:
         self._times, self._device = list(times), device
 
-    def batch(self, while_busy: Callable[[], None], most: int) -> Sequence[Timed]:
+    def batch(self, most: int) -> Sequence[Timed]:
         t = self._times.pop(0)
         self._device.cuda.host += t
         return [Timed(t)]

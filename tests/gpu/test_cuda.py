@@ -126,7 +126,7 @@ def test_methods_agree_with_each_other() -> None:
     for kind in (EventTimer, SlopeTimer):
         timer = kind(device.api, [call], "hot", estimate, floor)
         for _ in range(20):
-            samples = timer.batch(lambda: None, 64)
+            samples = timer.batch(64)
         times.append(quantile(sorted(t.time_s for t in samples), 0.5))
     assert times[0] - floor == pytest.approx(times[1], rel=0.10)
 

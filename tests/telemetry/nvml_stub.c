@@ -1,6 +1,7 @@
 /* A libnvidia-ml.so.1 for tests: one GPU whose nature comes from the environment.
  *
- *   STUB_GPU       a100 (default), p100 (no energy counter, old names), t4 (throttling)
+ *   STUB_GPU       a100 (default), v100, p100 (no energy counter, old names), t4 (throttling)
+ *   STUB_NO_RIGHTS processes may not be listed
  *   STUB_LOST_AT   number of calls after which the GPU has fallen off the bus
  *   STUB_NO_DRIVER initialisation fails
  *   STUB_PIDS      number of foreign processes
@@ -46,7 +47,7 @@ int nvmlDeviceGetHandleByPciBusId_v2(const char *id, Device *d) { *d = &the_gpu;
 int nvmlDeviceGetUUID(Device d, char *out, unsigned n) { (void)d; snprintf(out, n, "GPU-stub-0000"); return SUCCESS; }
 int nvmlDeviceGetName(Device d, char *out, unsigned n) {
     (void)d;
-    snprintf(out, n, "%s", is("p100") ? "Tesla P100-PCIE-16GB" : is("t4") ? "Tesla T4" : "NVIDIA A100-SXM4-40GB");
+    snprintf(out, n, "%s", is("p100") ? "Tesla P100-PCIE-16GB" : is("v100") ? "Tesla V100-SXM2-16GB" : is("t4") ? "Tesla T4" : "NVIDIA A100-SXM4-40GB");
     return SUCCESS;
 }
 int nvmlSystemGetDriverVersion(char *out, unsigned n) { snprintf(out, n, "580.65.06"); return SUCCESS; }
@@ -98,7 +99,7 @@ int nvmlDeviceGetTotalEnergyConsumption(Device d, unsigned long long *mj) {
     return SUCCESS;
 }
 int nvmlDeviceGetEnforcedPowerLimit(Device d, unsigned *mw) { (void)d; *mw = 400000; return SUCCESS; }
-int nvmlDeviceGetMemoryInfo(Device d, unsigned long long *m) { (void)d; m[0] = 42949672960ULL; m[1] = m[0] / 2; m[2] = m[0] / 2; return SUCCESS; }
+int nvmlDeviceGetMemoryInfo(Device d, unsigned long long *m) { (void)d; ALIVE; m[0] = 42949672960ULL; m[1] = m[0] / 2; m[2] = m[0] / 2; return SUCCESS; }
 int nvmlDeviceGetVbiosVersion(Device d, char *out, unsigned n) { (void)d; snprintf(out, n, "92.00"); return SUCCESS; }
 int nvmlDeviceGetPersistenceMode(Device d, int *on) { (void)d; *on = is("p100") ? 0 : 1; return SUCCESS; }
 int nvmlDeviceGetCurrPcieLinkWidth(Device d, unsigned *w) { (void)d; *w = 16; return SUCCESS; }
@@ -111,7 +112,7 @@ int nvmlDeviceGetFieldValues(Device d, int n, struct field *f) {
     (void)d;
     ALIVE;
     for (int i = 0; i < n; i++) {
-        f[i].status = (f[i].id == 186 && !is("p100")) ? SUCCESS : NOT_SUPPORTED;
+        f[i].status = (f[i].id == 186 && !is("p100") && !is("v100")) ? SUCCESS : NOT_SUPPORTED;
         f[i].value.u = 55000;
         if (load()) { double w; tick(0, &w); f[i].value.u = (unsigned)(w * 1e3); }
     }
@@ -120,7 +121,7 @@ int nvmlDeviceGetFieldValues(Device d, int n, struct field *f) {
 int nvmlDeviceGetCurrentClocksThrottleReasons(Device d, unsigned long long *r) { (void)d; ALIVE; *r = is("t4") ? 0x20 | 0x4 : 0x1; return SUCCESS; }
 int nvmlDeviceGetEccMode(Device d, unsigned *now, unsigned *next) { (void)d; if (is("p100")) return NOT_SUPPORTED; *now = *next = 1; return SUCCESS; }
 int nvmlDeviceGetMigMode(Device d, unsigned *now, unsigned *next) { (void)d; if (!is("a100")) return NOT_SUPPORTED; *now = *next = getenv("STUB_MIG") ? 1 : 0; return SUCCESS; }
-int nvmlDeviceGetUtilizationRates(Device d, unsigned *u) { (void)d; if (getenv("STUB_MIG")) return NOT_SUPPORTED; u[0] = getenv("STUB_PIDS") ? 97 : 0; u[1] = 0; return SUCCESS; }
+int nvmlDeviceGetUtilizationRates(Device d, unsigned *u) { (void)d; ALIVE; if (getenv("STUB_MIG")) return NOT_SUPPORTED; u[0] = getenv("STUB_PIDS") ? 97 : 0; u[1] = 0; return SUCCESS; }
 
 struct pci { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; };
 int nvmlDeviceGetPciInfo_v3(Device d, struct pci *p) { (void)d; memset(p, 0, sizeof *p); snprintf(p->bus_id, 32, "00000000:65:00.0"); return SUCCESS; }
@@ -128,6 +129,8 @@ int nvmlDeviceGetPciInfo_v3(Device d, struct pci *p) { (void)d; memset(p, 0, siz
 struct process { unsigned pid; unsigned long long bytes; unsigned instance, compute; };
 int nvmlDeviceGetComputeRunningProcesses_v3(Device d, unsigned *n, struct process *p) {
     (void)d;
+    ALIVE;
+    if (getenv("STUB_NO_RIGHTS")) return NO_PERMISSION;
     unsigned have = getenv("STUB_PIDS") ? atoi(getenv("STUB_PIDS")) : 0, room = *n;
     *n = have;
     if (have > room) return INSUFFICIENT_SIZE;

@@ -53,9 +53,45 @@ FACTS = 'with Nvml(uuid="GPU-stub-0000") as nvml: answer = dict(nvml.facts())'
 
 def test_sensors_in_si_units(stub: Path) -> None:
     assert ask(stub, READ) == {
-        "clock_hz": 1410e6, "memory_clock_hz": 1215e6, "power_w": 55.0, "temperature_c": 41.0,
-        "reasons": ["gpu_idle"],
+        "clock_hz": 1410e6, "memory_clock_hz": 1215e6, "power_w": 55.0, "power_average_w": 61.0,
+        "energy_counter_j": 0.0, "utilisation": 0.0, "temperature_c": 41.0,
+        "memory_used_bytes": 20 * 2**30, "foreign_processes": 0.0, "reasons": ["gpu_idle"],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("environment", "gaps"),
+    [
+        ({}, {}),
+        ({"STUB_GPU": "v100"}, {}),
+        ({"STUB_GPU": "p100"}, {"energy_counter_j": "no energy counter (it came with Volta)"}),
+        ({"STUB_MIG": "1"}, {"utilisation": "with MIG on"}),
+        ({"STUB_NO_RIGHTS": "1"}, {"foreign_processes": "may not read it"}),
+        ({"STUB_LOST_AT": "0"}, {"power_w": "fallen off the bus", "clock_hz": "off the bus"}),
+    ],
+)
+def test_a_sensor_that_is_absent_says_why(
+    stub: Path, environment: dict[str, str], gaps: dict[str, str]
+) -> None:
+    code = 'with Nvml(uuid="GPU-stub-0000") as nvml: answer = dict(nvml.gaps())'
+    found = ask(stub, code, **environment)
+    for name, why in gaps.items():
+        assert why in found[f"sensor.{name}"]
+    if len(gaps) < 2:
+        assert set(found) == {f"sensor.{name}" for name in gaps}
+
+
+def test_processes_beside_the_worker_are_foreign(stub: Path) -> None:
+    code = """
+import os
+answer = []
+for pid in (4242, 1):
+    with Nvml(uuid="GPU-stub-0000", worker_pid=pid) as nvml:
+        answer.append(nvml.read().values["foreign_processes"])
+"""
+    assert ask(stub, code, STUB_PIDS="2") == [1.0, 1.0]
+    assert ask(stub, code, STUB_PIDS="1") == [0.0, 0.0]
+    assert ask(stub, code) == [0.0, 0.0]
 
 
 def test_old_chips_fall_back_to_the_average_power(stub: Path) -> None:

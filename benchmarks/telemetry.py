@@ -16,8 +16,8 @@ import torch
 from saving import report
 
 from gpubench.engine.profiling import POLL_S
-from gpubench.telemetry.nsys import read
 from gpubench.telemetry.host import process_cpu_s
+from gpubench.telemetry.nsys import read
 from gpubench.telemetry.ranges import span
 from gpubench.telemetry.sampler import HOST_PERIOD_S, Sampler
 from gpubench.telemetry.watch import Poller
@@ -151,5 +151,5 @@ if __name__ == "__main__":
             "energy_poller": poller_cost(),
             "range": range_cost(),
             "nsys_import": nsys_import(),
-        },  # fmt: skip
+        },
     )

@@ -448,6 +448,7 @@ def _decode_range(data: object, path: str) -> Range:
         depth=0 if r.absent("depth") else r.integer("depth"),
         device_time_s=r.opt_number("device_time_s"),
         energy_j=r.opt_number("energy_j"),
+        reason=r.opt_text("reason"),
     )
 
 

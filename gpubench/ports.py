@@ -182,6 +182,22 @@ class Ranged(Protocol):
         """Where its time goes, asked after the measurement, in a pass of its own."""
 
 
+@runtime_checkable
+class Marked(Protocol):
+    """A call that can say, while it runs, where its phases end."""
+
+    def run(self, mark: Callable[[str], None]) -> object:
+        """One unit of work; ``mark`` is called at the end of each phase with its name."""
+
+
+@runtime_checkable
+class Repeatable(Protocol):
+    """A call whose phases can each be repeated alone, for their energy."""
+
+    def repeatable(self) -> Mapping[str, Call]:
+        """Phase -> a call that does it and nothing else."""
+
+
 class Probe(Protocol):
     """Watches the device beside the cases that are measured."""
 

@@ -50,7 +50,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A named span of time within a measurement, possibly nested by ``depth``."""
+    """A named span of host time within a call, possibly nested by ``depth``.
+
+    Attributes:
+        device_time_s: of the kernels launched in it (on a CPU: operators), by a traced pass.
+        energy_j: of the device while it did them.
+        reason: why one of the two is absent.
+    """
 
     name: str
     start_s: float
@@ -58,6 +64,7 @@ class Range:
     depth: int = 0
     device_time_s: float | None = None
     energy_j: float | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

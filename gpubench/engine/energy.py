@@ -110,7 +110,7 @@ def measure_energy(
     """
     if meter.energy_j() is None and meter.power_w() is None:
         return Measured(Energy(reason="the driver tells neither energy nor power"))
-    log = _Log(meter, clock)
+    log = Log(meter, clock)
     idle_w = _idle_power(log, clock)
     work = _run(call, synchronize, clock, log, call_s, work_s, random.Random(seed), poll)
     _wait_for_edge(log, clock)
@@ -133,7 +133,7 @@ class MeterReading:
     power_w: float | None
 
 
-class _Log:
+class Log:
     """Looks at the meter and keeps what it saw."""
 
     def __init__(self, meter: EnergyMeter, clock: Clock) -> None:
@@ -141,15 +141,17 @@ class _Log:
         self._kept: list[MeterReading] = []
 
     def look(self) -> MeterReading:
+        """One look, kept."""
         reading = MeterReading(self._clock.now_s(), self._meter.energy_j(), self._meter.power_w())
         self._kept.append(reading)
         return reading
 
     def readings(self) -> tuple[MeterReading, ...]:
+        """What was seen, in order of time."""
         return tuple(sorted(self._kept, key=lambda r: r.time_s))
 
 
-def _idle_power(log: _Log, clock: Clock) -> float | None:
+def _idle_power(log: Log, clock: Clock) -> float | None:
     """Board power while nothing runs, by the counter's edges or the mean of the sensor."""
     until = clock.now_s() + IDLE_S
     seen = []
@@ -165,7 +167,7 @@ def _idle_power(log: _Log, clock: Clock) -> float | None:
     return float(np.mean(powers)) if powers else None
 
 
-def _wait_for_edge(log: _Log, clock: Clock) -> None:
+def _wait_for_edge(log: Log, clock: Clock) -> None:
     """Look until the counter moves; at most ``EDGE_TIMEOUT_S``."""
     first = log.look()
     if first.energy_j is None:
@@ -178,7 +180,7 @@ def _wait_for_edge(log: _Log, clock: Clock) -> None:
 
 
 def _run(
-    call: Callable[[], object], synchronize: Callable[[], None], clock: Clock, log: _Log,
+    call: Callable[[], object], synchronize: Callable[[], None], clock: Clock, log: Log,
     call_s: float, work_s: float, rng: random.Random,
     poll: Callable[[Callable[[], object]], Watch] | None,
 ) -> _Work:  # fmt: skip
@@ -226,8 +228,8 @@ def evaluate(
     """
     busy_s = sum(end - start for start, end in bursts)
     edges = edges_of(readings)
-    counter = _moves(readings, "energy_j")
-    update_s = _period(counter if len(counter) > 2 else _moves(readings, "power_w"))
+    counter = moves(readings, "energy_j")
+    update_s = _period(counter if len(counter) > 2 else moves(readings, "power_w"))
     if not bursts or calls < 1:
         return Measured(Energy(reason="nothing ran"))
     if update_s is None:
@@ -257,10 +259,10 @@ def evaluate(
 
 def edges_of(readings: Sequence[MeterReading]) -> list[MeterReading]:
     """Readings at which the counter had just moved."""
-    return [r for r, _ in _moves(readings, "energy_j")]
+    return [r for r, _ in moves(readings, "energy_j")]
 
 
-def _moves(readings: Sequence[MeterReading], sensor: str) -> list[tuple[MeterReading, float]]:
+def moves(readings: Sequence[MeterReading], sensor: str) -> list[tuple[MeterReading, float]]:
     """(reading at which a sensor had just moved, how long ago it was last looked at)."""
     known = [r for r in readings if getattr(r, sensor) is not None]
     return [

@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from gpubench.engine.energy import (
-    EnergyMeter,
-    Measured,
-    measure_energy,
-)
+from gpubench.engine.energy import EnergyMeter, Measured, measure_energy
+from gpubench.engine.range_energy import WORK_SHARE, measure_ranges
 from gpubench.errors import CaseFailed
-from gpubench.ports import Call, Device
-from gpubench.record import Energy, Fact, Measurement, Record
+from gpubench.ports import Call, Device, Repeatable
+from gpubench.record import Energy, Fact, Measurement, Range, Record
 from gpubench.stats import summarize
-from gpubench.telemetry.ranges import captured
 from gpubench.telemetry.trace import Trace, trace, with_power
 from gpubench.telemetry.watch import Poller
 
 POLL_S: Final = 0.02
 """Looks beside the work serve the integral of power; edges are looked for outside it."""
+
+
+EDGE_POLL_S: Final = 0.002
+"""For ranges every move of the counter is to be seen nearly when it happens."""
+MOST_STRETCH: Final = 0.2
+"""A traced call may take this much longer or shorter and still show where ranges lie."""
 
 
 class HostClock:
@@ -86,21 +88,32 @@ class Profiler:
         call = build()
         call_s = summarize(outcome.samples).median_s
         measured, power = self._energy(call, call_s)
-        seen = self.tracer(call, self.device.info.type == "cuda")
-
-        def once() -> None:
-            call()
-            self.device.synchronize()
-
-        ranges = captured(once)
+        seen, beside = self._traced(call)
+        phases, off = self._phases(outcome.ranges, call, seen, measured)
+        ranges = self._ranges(call, call_s, seen, measured)
         facts: dict[str, Fact] = {**outcome.facts, **_facts(measured, seen)}
+        facts["energy.phases_against_step"] = off
         if self.no_capture:
             facts["profile.no_ranges"] = self.no_capture
         if self.folder is not None:
-            facts["profile.trace"] = self._write(record, seen, power)
-        ranges = (*outcome.ranges, *ranges)
-        outcome = replace(outcome, kernels=seen.kernels, facts=facts, ranges=ranges)
+            facts["profile.trace"] = self._write(record, seen, [*power, *beside])
+        outcome = replace(outcome, kernels=seen.kernels, facts=facts, ranges=(*phases, *ranges))
         return replace(record, outcome=outcome, energy=measured.energy)
+
+    def _traced(self, call: Call) -> tuple[Trace, list[tuple[float, float]]]:
+        """The traced pass, and the power while it ran."""
+        on_cuda = self.device.info.type == "cuda"
+        if self.meter is None:
+            return self.tracer(call, on_cuda), []
+        meter = _Recorder(self.meter)
+        meter.power_w()
+        watch = Poller(meter.power_w, POLL_S)
+        try:
+            seen = self.tracer(call, on_cuda)
+        finally:
+            watch.stop()
+        meter.power_w()
+        return seen, meter.seen
 
     def _energy(self, call: Call, call_s: float) -> tuple[Measured, list[tuple[float, float]]]:
         if self.meter is None:
@@ -111,6 +124,58 @@ class Profiler:
             work_s=self.work_s, poll=lambda look: Poller(look, POLL_S),
         )  # fmt: skip
         return found, meter.seen
+
+    def _phases(
+        self, phases: Sequence[Range], call: Call, seen: Trace, whole: Measured
+    ) -> tuple[tuple[Range, ...], float | None]:
+        """Phases with device time and energy, each repeated alone; their sum / the call - 1."""
+        asked: object = call
+        alone = asked.repeatable() if isinstance(asked, Repeatable) else {}
+        found = []
+        for phase in phases:
+            again, took_s = alone.get(phase.name), phase.end_s - phase.start_s
+            if again is None:
+                energy = Energy(reason="it cannot be repeated alone")
+            elif whole.energy.joules is None:
+                energy = Energy(reason=whole.energy.reason)
+            else:
+                energy = self._energy(again, max(took_s, 1e-6))[0].energy
+            found.append(
+                replace(phase, device_time_s=seen.phases.get(phase.name), energy_j=energy.joules,
+                        reason=None if energy.joules is not None else energy.reason)
+            )  # fmt: skip
+        summed = [r.energy_j for r in found if r.name in seen.phases]
+        known = [j for j in summed if j is not None]
+        if not known or len(known) < len(summed) or not whole.energy.joules:
+            return tuple(found), None
+        return tuple(found), sum(known) / whole.energy.joules - 1
+
+    def _ranges(self, call: Call, call_s: float, seen: Trace, whole: Measured) -> tuple[Range, ...]:
+        """Captured ranges with their energy, or why they have none."""
+        why = self._no_range_energy(call_s, seen, whole)
+        if why or not seen.ranges:
+            return tuple(replace(r, reason=why if r.device_time_s is not None else r.reason)
+                         for r in seen.ranges)  # fmt: skip
+        assert self.meter is not None
+        assert whole.idle_w is not None
+        assert whole.update_s is not None
+        energies = measure_ranges(
+            call, self.device.synchronize, self.meter, HostClock(), seen.extents,
+            idle_w=whole.idle_w, update_s=whole.update_s, work_s=WORK_SHARE * self.work_s,
+            poll=lambda look: Poller(look, EDGE_POLL_S),
+        )  # fmt: skip
+        return tuple(replace(r, energy_j=e.joules, reason=e.reason)
+                     for r, e in zip(seen.ranges, energies, strict=True))  # fmt: skip
+
+    def _no_range_energy(self, call_s: float, seen: Trace, whole: Measured) -> str | None:
+        if whole.energy.joules is None or whole.idle_w is None or whole.update_s is None:
+            return whole.energy.reason
+        if abs(seen.span_s / call_s - 1) > MOST_STRETCH:
+            return (
+                "tracing changes the length of the call too much"
+                f" ({seen.span_s / call_s - 1:+.0%}) to say where its ranges lie"
+            )
+        return None
 
     def _write(self, record: Record, seen: Trace, power: list[tuple[float, float]]) -> str:
         assert self.folder is not None

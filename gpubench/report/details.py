@@ -45,6 +45,7 @@ FACT_NAMES: Mapping[str, str] = {
     "energy.sensor_period_s": "Period of the energy sensor",
     "energy.integral_against_counter": "Integrated power / counter - 1",
     "energy.calls": "Calls for the energy",
+    "energy.phases_against_step": "Energy of the phases together / the step - 1",
     "switch.matmul.allow_tf32": "TF32 allowed in products",
     "switch.cudnn.allow_tf32": "TF32 allowed in convolutions",
     "switch.float32_matmul_precision": "torch.get_float32_matmul_precision()",

@@ -12,11 +12,10 @@ import hashlib
 import os
 import shutil
 import subprocess
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -37,15 +36,19 @@ def _domain() -> Any:
     return nvtx.get_domain(DOMAIN)
 
 
-@contextmanager
-def span(name: str) -> Iterator[None]:
+class span:  # noqa: N801 - used as a verb, as contextlib's own
     """An NVTX range in the domain of gpubench; nearly free where no tool listens."""
-    domain = _domain()
-    domain.push_range(_attributes(name))
-    try:
-        yield
-    finally:
-        domain.pop_range()
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        _domain().push_range(_attributes(self._name))
+
+    def __exit__(self, *_: object) -> None:
+        _domain().pop_range()
 
 
 @cache
@@ -145,41 +148,61 @@ def _text(raw: bytes | None) -> str:
     return (raw or b"").decode("utf-8", "replace")
 
 
-def ranges_of(events: Sequence[Event]) -> tuple[Range, ...]:
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A range on the monotonic clock, and the thread (gettid) that began it."""
+
+    range: Range
+    thread: int
+
+
+def captured_of(events: Sequence[Event]) -> tuple[Captured, ...]:
     """Ranges from events; one that never ended, or ended before the capture, is left out.
 
     Pushed ranges nest within their thread and domain. Names carry their domain.
     """
     stacks: dict[tuple[int, str], list[Event]] = defaultdict(list)
     open_ranges: dict[int, Event] = {}
-    found: list[tuple[float, Range]] = []
+    found: list[Captured] = []
     for e in events:
         stack = stacks[e.thread, e.domain]
         if e.kind == _PUSHED:
             stack.append(e)
         elif e.kind == _POPPED and stack:
             begun = stack.pop()
-            found.append((begun.time_s, _range(begun, e.time_s, len(stack))))
+            found.append(Captured(_range(begun, e.time_s, len(stack)), begun.thread))
         elif e.kind == _STARTED:
             open_ranges[e.id] = e
         elif e.kind == _ENDED and e.id in open_ranges:
             begun = open_ranges.pop(e.id)
-            found.append((begun.time_s, _range(begun, e.time_s, 0)))
-    found.sort(key=lambda item: (item[0], item[1].depth))
-    return tuple(r for _, r in found)
+            found.append(Captured(_range(begun, e.time_s, 0), begun.thread))
+    found.sort(key=lambda c: (c.range.start_s, c.range.depth))
+    return tuple(found)
 
 
-def captured(call: Callable[[], object]) -> tuple[Range, ...]:
-    """Ranges of others while ``call`` runs, their times from its start; none without capture."""
+def ranges_of(events: Sequence[Event]) -> tuple[Range, ...]:
+    """The same without their threads."""
+    return tuple(c.range for c in captured_of(events))
+
+
+def others(events: Sequence[Event]) -> tuple[Captured, ...]:
+    """Ranges that are not gpubench's own."""
+    own = f"{DOMAIN}: "
+    return tuple(c for c in captured_of(events) if not c.range.name.startswith(own))
+
+
+def forget_captured() -> None:
+    """Begin to capture anew; nothing where ranges cannot be captured."""
+    with suppress(CaptureUnavailable):
+        Capture().reset()
+
+
+def capture_events() -> list[Event]:
+    """Everything since then; nothing where ranges cannot be captured."""
     try:
-        capture = Capture()
+        return Capture().events()
     except CaptureUnavailable:
-        return ()
-    capture.reset()
-    start_s = time.monotonic()
-    call()
-    others = [r for r in ranges_of(capture.events()) if not r.name.startswith(f"{DOMAIN}: ")]
-    return tuple(replace(r, start_s=r.start_s - start_s, end_s=r.end_s - start_s) for r in others)
+        return []
 
 
 def _range(begun: Event, end_s: float, depth: int) -> Range:

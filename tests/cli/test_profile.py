@@ -79,6 +79,10 @@ def test_ranges_of_the_users_own_code_are_captured_without_a_profiler(tmp_path: 
     assert found == [("mine: forward", 0), ("mine: product", 1)]
     outer, inner = record["ranges"]
     assert 0 <= outer["start_s"] <= inner["start_s"] <= inner["end_s"] <= outer["end_s"]
+    # Operators of the product are in both; energy was not asked for, and that is the reason.
+    assert 0 < inner["device_time_s"] <= outer["device_time_s"]
+    assert inner["energy_j"] is None
+    assert inner["reason"] == "not asked for"
 
 
 def test_an_export_of_nsys_is_shown_without_a_suite(tmp_path: Path) -> None:

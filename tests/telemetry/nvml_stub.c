@@ -5,8 +5,9 @@
  *   STUB_LOST_AT   number of calls after which the GPU has fallen off the bus
  *   STUB_NO_DRIVER initialisation fails
  *   STUB_PIDS      number of foreign processes
- *   STUB_LOAD      file of three doubles that the test maps: on (0 or 1), seconds on so far,
- *                  when it was last turned on; power is 60 W, and 400 W while on
+ *   STUB_LOAD      file of three doubles that the test maps: level (0 off, 1 on, or between),
+ *                  seconds of full load so far, when the level was set; power is 60 W + 340 W x level
+ *   STUB_DUTY      share of its period in which the power sensor looks at the board (1)
  *   STUB_PERIOD    seconds between updates of counter and power (0.05)
  *   STUB_LOG       file that set and reset of locked clocks are written to
  *
@@ -68,15 +69,24 @@ static volatile double *load(void) {
     return mapped;
 }
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + 1e-9 * t.tv_nsec; }
-static double on_s(void) { volatile double *l = load(); return l[1] + (l[0] > 0 ? now() - l[2] : 0); }
+static double on_s(void) { volatile double *l = load(); return l[1] + l[0] * (l[0] > 0 ? now() - l[2] : 0); }
 static void tick(double *energy_j, double *power_w) {
-    static double last, energy, power = 60, since, before;
+    static double last, energy, power = 60, since, before, seen = -1, looked, looked_on;
     const char *period = getenv("STUB_PERIOD");
     double step = period ? atof(period) : 0.05, t = now();
     if (!since) since = last = t, before = on_s();
+    if (getenv("STUB_DUTY")) {
+        /* Looks in the last part of each period; between two calls of the test it sees nothing. */
+        double phase = t / step - (long)(t / step), duty = atof(getenv("STUB_DUTY")), on = on_s();
+        if (phase > 1 - duty && looked > 0 && t > looked && t - looked < step) seen = (on - looked_on) / (t - looked);
+        if (phase > 1 - duty && looked == 0) looked = t, looked_on = on;
+        if (phase <= 1 - duty) looked = 0;
+    }
     if ((long)(t / step) != (long)(last / step)) {
         double on = on_s();
-        power = 60 + 340 * (on - before) / (t - last);
+        /* A sensor of part duty saw the last of its looks only, taken as the update came due. */
+        power = seen < 0 ? 60 + 340 * (on - before) / (t - last) : 60 + 340 * seen;
+        seen = -1;
         energy += 60 * (t - last) + 340 * (on - before);
         last = t, before = on;
     }

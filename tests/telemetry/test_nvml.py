@@ -286,3 +286,85 @@ def test_a_card_that_falls_off_the_bus_has_no_energy(stub: Path, tmp_path: Path)
     found = energy(stub, tmp_path, STUB_LOST_AT="1500")
     assert found["joules"] is None
     assert found["reason"]
+
+
+@pytest.mark.parametrize("gpu", ["a100", "v100"])
+def test_energy_is_the_same_on_volta(stub: Path, tmp_path: Path, gpu: str) -> None:
+    found = energy(stub, tmp_path, STUB_GPU=gpu, STUB_PERIOD="0.05")
+    assert found["joules"] == pytest.approx(found["true_j"], rel=0.02)
+
+
+def test_a_sensor_of_a_quarter_duty_does_not_mislead_the_counter(
+    stub: Path, tmp_path: Path
+) -> None:
+    found = energy(stub, tmp_path, STUB_PERIOD="0.1", STUB_DUTY="0.25", WORK_S="6")
+    assert found["method"] == "counter between edges, repeated"
+    assert found["joules"] == pytest.approx(found["true_j"], rel=0.02)
+
+
+def test_a_sensor_of_a_quarter_duty_alone(stub: Path, tmp_path: Path) -> None:
+    found = energy(
+        stub, tmp_path, STUB_GPU="p100", STUB_PERIOD="0.04", STUB_DUTY="0.25", WORK_S="12"
+    )
+    assert found["method"] == "integrated power"
+    assert found["joules"] == pytest.approx(found["true_j"], rel=0.08)
+
+
+RANGES = """
+import mmap, os, struct, time
+from gpubench.engine.profiling import EDGE_POLL_S, HostClock
+from gpubench.engine.range_energy import measure_ranges
+from gpubench.telemetry.watch import Poller
+
+board = mmap.mmap(os.open(os.environ["STUB_LOAD"], os.O_RDWR), 24)
+full, spent, calls = 0.0, [0.0, 0.0], 0
+
+def at(level, seconds):
+    global full
+    start = time.monotonic()
+    board[:24] = struct.pack("3d", level, full, start)
+    time.sleep(seconds - 0.001)
+    while time.monotonic() < start + seconds:  # as steady as kernels are
+        pass
+    took = time.monotonic() - start
+    full += level * took
+    board[:24] = struct.pack("3d", 0.0, full, 0.0)
+    return took
+
+def call():
+    global calls
+    spent[0] += at(1.0, 0.03)
+    spent[1] += at(0.4, 0.05)
+    calls += 1
+
+with Nvml(uuid="GPU-stub-0000") as nvml:
+    # As a traced pass would: where each range lies, in shares of the call.
+    for _ in range(10):
+        call()
+    share = spent[0] / sum(spent)
+    spent, calls = [0.0, 0.0], 0
+    found = measure_ranges(
+        call, lambda: None, nvml, HostClock(), [(0.0, share), (share, 1.0)], idle_w=60.0,
+        update_s=float(os.environ["STUB_PERIOD"]), work_s=float(os.environ["WORK_S"]),
+        poll=lambda look: Poller(look, EDGE_POLL_S))
+answer = [[f.joules, f.reason, true_w * s / calls]
+          for f, true_w, s in zip(found, (400.0, 196.0), spent)]
+"""
+
+
+def test_a_repeated_range_of_30_ms_has_the_boards_energy(stub: Path, tmp_path: Path) -> None:
+    board = tmp_path / "load"
+    board.write_bytes(bytes(24))
+    found = ask(stub, RANGES, STUB_LOAD=str(board), STUB_PERIOD="0.02", WORK_S="6")
+    for joules, reason, true_j in found:
+        assert reason is None
+        assert joules == pytest.approx(true_j, rel=0.02)
+
+
+def test_a_single_range_of_30_ms_has_none(stub: Path, tmp_path: Path) -> None:
+    board = tmp_path / "load"
+    board.write_bytes(bytes(24))
+    for joules, reason, _ in ask(stub, RANGES, STUB_LOAD=str(board), STUB_PERIOD="0.1",
+                                 WORK_S="0.05"):  # fmt: skip
+        assert joules is None
+        assert "too few" in reason

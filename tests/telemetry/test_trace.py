@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from gpubench.record import Range
+from gpubench.telemetry.placing import MARK
+from gpubench.telemetry.ranges import Captured
 from gpubench.telemetry.trace import SPAN, digest, trace, with_power
 
 
@@ -67,3 +70,101 @@ def test_power_lies_on_the_axis_of_the_trace() -> None:
     assert counter["ts"] == pytest.approx(5.0, abs=1.0)
     assert (counter["ph"], counter["args"]) == ("C", {"W": 250.0})
     assert len(base["traceEvents"]) == 1
+
+
+def launched(n: int, ts: float, tid: int, start: float, dur: float, name: str) -> list[Any]:
+    return [
+        {**event("cudaLaunchKernel", "cuda_runtime", ts, 3), "tid": tid,
+         "args": {"correlation": n}},
+        {**event(name, "kernel", start, dur), "tid": 7, "args": {"correlation": n}},
+    ]  # fmt: skip
+
+
+def captured(
+    name: str, start_us: float, end_us: float, depth: int = 0, thread: int = 1
+) -> Captured:
+    """On a monotonic clock that is 5 s behind the axis of the trace."""
+    return Captured(Range(name, start_us * 1e-6 - 5, end_us * 1e-6 - 5, depth), 1)
+
+
+def test_kernels_belong_to_the_ranges_of_their_launch() -> None:
+    """The second kernel runs after its range has ended; the third comes from another thread."""
+    document = {
+        "traceEvents": [
+            event(SPAN, "user_annotation", 1000, 1000),
+            *launched(1, 1110, 1, 1120, 40, "a"), *launched(2, 1180, 1, 1300, 200, "b"),
+            *launched(3, 1450, 2, 1500, 100, "backward kernel"),
+            *launched(4, 1900, 1, 1910, 5, "c"),
+        ]
+    }  # fmt: skip
+    ranges = [
+        captured("u: step", 1100, 1600), captured("u: forward", 1105, 1200, 1),
+        captured("u: backward", 1400, 1590, 1), captured("u: idle", 1700, 1800),
+    ]  # fmt: skip
+    seen = digest(document, 1, ranges, [(1000e-6 - 5 - 1e-6, 1000e-6 - 5 + 1e-6)])
+    times = {r.name: r.device_time_s for r in seen.ranges}
+    assert times == {
+        "u: step": pytest.approx(340e-6), "u: forward": pytest.approx(240e-6),
+        "u: backward": pytest.approx(100e-6), "u: idle": 0.0,
+    }  # fmt: skip
+    assert [r.depth for r in seen.ranges] == [0, 1, 1, 0]
+    assert seen.ranges[0].start_s == pytest.approx(100e-6, abs=2e-6)
+    # On the device forward lasts from the first of its kernels to the end of the last.
+    assert seen.extents[1] == pytest.approx((0.12, 0.5))
+    assert seen.extents[3] is None
+    slices = [e for e in seen.document["traceEvents"] if e.get("cat") == "nvtx"]
+    assert (slices[0]["name"], round(slices[0]["ts"]), slices[0]["tid"]) == ("u: step", 1100, 1)
+
+
+def test_ranges_that_differ_from_call_to_call_have_no_device_time() -> None:
+    document = {
+        "traceEvents": [
+            event(SPAN, "user_annotation", 0, 100), event(SPAN, "user_annotation", 200, 100),
+            *launched(1, 210, 1, 215, 5, "a"),
+        ]
+    }  # fmt: skip
+    anchors = [(-5.0, -5.0), (200e-6 - 5, 200e-6 - 5)]
+    seen = digest(document, 2, [captured("x", 205, 250)], anchors)
+    (only,) = seen.ranges
+    assert only.device_time_s is None
+    assert "differ from call to call" in str(only.reason)
+
+
+def test_phases_are_told_apart_by_their_marks() -> None:
+    document = {
+        "traceEvents": [
+            event(SPAN, "user_annotation", 0, 100),
+            *launched(1, 10, 1, 12, 30, "a"), event(MARK + "forward", "user_annotation", 40, 1),
+            *launched(2, 50, 2, 60, 20, "b"), event(MARK + "backward", "user_annotation", 90, 1),
+            *launched(3, 95, 1, 96, 3, "after the last mark"),
+        ]
+    }  # fmt: skip
+    assert digest(document, 1).phases == {
+        "forward": pytest.approx(30e-6), "backward": pytest.approx(20e-6),
+    }  # fmt: skip
+
+
+def test_operators_of_a_real_network_are_of_their_modules() -> None:
+    layers = [torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.GELU()) for _ in range(3)]
+    net = torch.nn.Sequential(*layers, torch.nn.Linear(64, 4))
+    x = torch.randn(256, 64)
+
+    class Step:
+        torch_module = net
+
+        def __call__(self) -> object:
+            net(x).sum().backward()
+            return None
+
+    seen = trace(Step(), on_cuda=False, repeat=2)
+    by_module: dict[str | None, float] = {}
+    for k in seen.kernels:
+        by_module[k.module] = by_module.get(k.module, 0.0) + k.time_s
+    assert {"*.0", "*.1", "3", "*.0 (backward)", "*.1 (backward)", "3 (backward)"} <= set(by_module)
+    products = {k.module: k.count for k in seen.kernels if k.name == "aten::addmm"}
+    assert products == {"*.0": 3, "3": 1}
+    backward = {k.module: k.count for k in seen.kernels if k.name == "aten::mm"}
+    # The first layer needs no gradient of its input.
+    assert backward == {"*.0 (backward)": 5, "3 (backward)": 2}
+    assert not net[0][0]._forward_hooks
+    assert not net[0][0]._forward_pre_hooks

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gpubench.errors import CaseFailed
-from gpubench.ports import Device
+from gpubench.ports import Call, Device
 from gpubench.record import Fact, Range
 from gpubench.workloads.models.assembly import Assembled, Batch, Pool, assemble, to_device
 from gpubench.workloads.models.phases import Mark, PhaseClock, ranges_of, unmarked
@@ -129,6 +129,42 @@ class Step:
                 kept.append(spent)
             turn += 1
         return ranges_of(kept)
+
+    @property
+    def torch_module(self) -> torch.nn.Module | None:
+        """The network whose modules a traced pass tells apart; not where it is compiled."""
+        return None if self.spec.compile else self.made.module
+
+    def repeatable(self) -> Mapping[str, Call]:
+        """Transfer and the phases of a step, each alone.
+
+        The backward pass is repeated over one kept graph, so that it adds to gradients that are
+        there, as with accumulation; the optimizer steps again with the same gradients.
+        """
+        batch, optimizer = self._batches[0], self.optimizer
+        kept: list[torch.Tensor] = []
+        found: dict[str, Call] = {"host_to_device": lambda: self._moved(self.pool.draw())}
+        if not self.spec.trains:
+            found["forward"] = self
+            return found
+        found["forward"] = lambda: self.loss(batch)
+
+        def backward() -> None:
+            if not kept:
+                kept.append(self._scaler.scale(self.loss(batch) / self.spec.accumulate))
+            kept[0].backward(retain_graph=True)
+
+        found["backward"] = backward
+        if optimizer is not None:
+
+            def update() -> None:
+                if not kept:
+                    backward()
+                self._scaler.step(optimizer)
+                self._scaler.update()
+
+            found["optimizer"] = update
+        return found
 
     def observe(self, device: Device) -> Mapping[str, Fact]:
         """Samples, FLOPs and memory of one step."""

@@ -5,8 +5,9 @@
  *   STUB_LOST_AT   number of calls after which the GPU has fallen off the bus
  *   STUB_NO_DRIVER initialisation fails
  *   STUB_PIDS      number of foreign processes
- *   STUB_LOAD      file of three doubles that the test maps: level (0 off, 1 on, or between),
- *                  seconds of full load so far, when the level was set; power is 60 W + 340 W x level
+ *   STUB_LOAD      file of 24 doubles that the test maps: level (0 off, 1 on, or between),
+ *                  seconds of full load when it was set, when that was; and the same of the seven
+ *                  levels before it; power is 60 W + 340 W x level
  *   STUB_DUTY      share of its period in which the power sensor looks at the board (1)
  *   STUB_PERIOD    seconds between updates of counter and power (0.05)
  *   STUB_LOG       file that set and reset of locked clocks are written to
@@ -63,15 +64,22 @@ static volatile double *load(void) {
     const char *path = getenv("STUB_LOAD");
     if (!mapped && path) {
         int file = open(path, O_RDONLY);
-        void *at = file < 0 ? MAP_FAILED : mmap(0, 3 * sizeof(double), PROT_READ, MAP_SHARED, file, 0);
+        void *at = file < 0 ? MAP_FAILED : mmap(0, 24 * sizeof(double), PROT_READ, MAP_SHARED, file, 0);
         mapped = at == MAP_FAILED ? 0 : at;
     }
     return mapped;
 }
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + 1e-9 * t.tv_nsec; }
-static double on_s(void) { volatile double *l = load(); return l[1] + l[0] * (l[0] > 0 ? now() - l[2] : 0); }
+static double on_at(double t) {
+    volatile double *l = load();
+    int i = 0;
+    while (i < 21 && l[i + 2] > t) i += 3; /* the level may have changed since */
+    return l[i + 1] + l[i] * (t - l[i + 2]);
+}
+static double on_s(void) { return on_at(now()); }
 static void tick(double *energy_j, double *power_w) {
     static double last, energy, power = 60, since, before, seen = -1, looked, looked_on;
+    static long ticks;
     const char *period = getenv("STUB_PERIOD");
     double step = period ? atof(period) : 0.05, t = now();
     if (!since) since = last = t, before = on_s();
@@ -82,8 +90,11 @@ static void tick(double *energy_j, double *power_w) {
         if (phase > 1 - duty && looked == 0) looked = t, looked_on = on;
         if (phase <= 1 - duty) looked = 0;
     }
-    if ((long)(t / step) != (long)(last / step)) {
-        double on = on_s();
+    long turn = (long)(t / step);
+    if (turn != ticks && turn * step > last) {
+        /* It moves at its own time, whenever it is looked at. */
+        double on = on_at(t = turn * step);
+        ticks = turn;
         /* A sensor of part duty saw the last of its looks only, taken as the update came due. */
         power = seen < 0 ? 60 + 340 * (on - before) / (t - last) : 60 + 340 * seen;
         seen = -1;

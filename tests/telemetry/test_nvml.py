@@ -231,10 +231,12 @@ from gpubench.engine.energy import measure_energy
 from gpubench.engine.profiling import HostClock
 from gpubench.telemetry.watch import Poller
 
-board = mmap.mmap(os.open(os.environ["STUB_LOAD"], os.O_RDWR), 24)
+board = mmap.mmap(os.open(os.environ["STUB_LOAD"], os.O_RDWR), 192)
 
-def state(on, spent_s, since_s):
-    board[:24] = struct.pack("3d", on, spent_s, since_s)
+levels = [0.0] * 24
+def state(*now):
+    levels[:] = [*now, *levels[:21]]
+    board[:] = struct.pack("24d", *levels)
 
 spent = 0.0
 def call():
@@ -242,8 +244,9 @@ def call():
     start = time.clock_gettime(time.CLOCK_MONOTONIC)
     state(1.0, spent, start)
     time.sleep(0.03)
-    spent += time.clock_gettime(time.CLOCK_MONOTONIC) - start
-    state(0.0, spent, 0.0)
+    end = time.clock_gettime(time.CLOCK_MONOTONIC)
+    spent += end - start
+    state(0.0, spent, end)
 
 state(0.0, 0.0, 0.0)
 work_s = float(os.environ["WORK_S"])
@@ -258,7 +261,7 @@ answer = {"joules": found.energy.joules, "reason": found.energy.reason,
 
 def energy(stub: Path, tmp_path: Path, **environment: str) -> Any:
     board = tmp_path / "load"
-    board.write_bytes(bytes(24))
+    board.write_bytes(bytes(192))
     return ask(stub, ENERGY, STUB_LOAD=str(board), **{"WORK_S": "3", **environment})
 
 
@@ -316,19 +319,24 @@ from gpubench.engine.profiling import EDGE_POLL_S, HostClock
 from gpubench.engine.range_energy import measure_ranges
 from gpubench.telemetry.watch import Poller
 
-board = mmap.mmap(os.open(os.environ["STUB_LOAD"], os.O_RDWR), 24)
-full, spent, calls = 0.0, [0.0, 0.0], 0
+board = mmap.mmap(os.open(os.environ["STUB_LOAD"], os.O_RDWR), 192)
+full, spent, calls, levels = 0.0, [0.0, 0.0], 0, [0.0] * 24
+
+def state(*now):
+    levels[:] = [*now, *levels[:21]]
+    board[:] = struct.pack("24d", *levels)
 
 def at(level, seconds):
     global full
     start = time.monotonic()
-    board[:24] = struct.pack("3d", level, full, start)
+    state(level, full, start)
     time.sleep(seconds - 0.001)
     while time.monotonic() < start + seconds:  # as steady as kernels are
         pass
-    took = time.monotonic() - start
+    end = time.monotonic()
+    took = end - start
     full += level * took
-    board[:24] = struct.pack("3d", 0.0, full, 0.0)
+    state(0.0, full, end)
     return took
 
 def call():
@@ -354,7 +362,7 @@ answer = [[f.joules, f.reason, true_w * s / calls]
 
 def test_a_repeated_range_of_30_ms_has_the_boards_energy(stub: Path, tmp_path: Path) -> None:
     board = tmp_path / "load"
-    board.write_bytes(bytes(24))
+    board.write_bytes(bytes(192))
     found = ask(stub, RANGES, STUB_LOAD=str(board), STUB_PERIOD="0.02", WORK_S="6")
     for joules, reason, true_j in found:
         assert reason is None
@@ -363,7 +371,7 @@ def test_a_repeated_range_of_30_ms_has_the_boards_energy(stub: Path, tmp_path: P
 
 def test_a_single_range_of_30_ms_has_none(stub: Path, tmp_path: Path) -> None:
     board = tmp_path / "load"
-    board.write_bytes(bytes(24))
+    board.write_bytes(bytes(192))
     for joules, reason, _ in ask(stub, RANGES, STUB_LOAD=str(board), STUB_PERIOD="0.1",
                                  WORK_S="0.05"):  # fmt: skip
         assert joules is None

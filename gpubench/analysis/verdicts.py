@@ -13,6 +13,7 @@ from gpubench.analysis.flags import FLAGS, flag_info
 from gpubench.analysis.precision_checks import precision_findings
 from gpubench.analysis.quality import quality_findings
 from gpubench.analysis.results import MEASURED_CPU, Result
+from gpubench.analysis.tensor_cores import simt_findings
 from gpubench.record import Failure, Run
 
 TRUSTED: Final = "trusted"
@@ -64,6 +65,7 @@ def verdict(run: Run, rows: Sequence[Result]) -> Verdict:
             *_correctness(rows),
             *_clean_bills(rows),
             *precision_findings(rows),
+            *simt_findings(rows),
             *quality_findings(rows),
             *environment_findings(run, rows),
         ]
@@ -167,6 +169,8 @@ def _flagged(rows: Sequence[Result]) -> Iterable[Finding]:
     carriers: dict[str, list[str]] = defaultdict(list)
     for r in rows:
         for flag in r.flags:
+            if flag == "tensor_cores_not_used":
+                continue  # said with its likely cause, by simt_findings
             if flag == "quick" and r.run.settings.get("quick"):
                 continue  # said once, about the run
             carriers[flag].append(r.record.case.key)

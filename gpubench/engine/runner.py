@@ -26,6 +26,7 @@ from gpubench.registry import workload
 from gpubench.spec import Case
 from gpubench.stats import summarize
 from gpubench.stopping import PolicyStop
+from gpubench.telemetry.kernels import with_more_evidence
 from gpubench.telemetry.ranges import span
 
 CHECK_SEED = 0x9E3779B9
@@ -143,7 +144,10 @@ class Runner:
         for asked in (work, call):
             if isinstance(asked, Observable):
                 facts |= asked.observe(device)
-        measurement = replace(measurement, facts=facts)
+        cores = measurement.tensor_cores
+        if cores is not None:
+            cores = with_more_evidence(cores, measurement.readings, facts)
+        measurement = replace(measurement, facts=facts, tensor_cores=cores)
         peaks = peaks_of(device.info, case.precision)
         return with_flags(measurement, case, device.info, peaks, self.quick)
 

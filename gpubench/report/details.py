@@ -8,6 +8,7 @@ from gpubench.analysis.attribution import attribute
 from gpubench.analysis.flags import flag_info
 from gpubench.analysis.naming import value_text
 from gpubench.analysis.results import Interval, Result
+from gpubench.analysis.tensor_cores import likely_cause, truth_table
 from gpubench.record import Failure, Measurement, Summary
 from gpubench.report.quality import PREFIX, quality_facts
 from gpubench.report.steps import step_facts
@@ -65,7 +66,8 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("The step", tuple(step_facts(result))),
             Group("What it learned", tuple(quality_facts(result))),
             Group("Measured minus model", tuple(_attributed(result))),
-            Group("Correctness", tuple(_correctness(m))),
+            Group("Correctness", tuple(_correctness(result, m))),
+            Group("Did Tensor Cores run?", tuple(_witnesses(result))),
             Group("As it ran", tuple(as_it_ran(m))),
             Group("Kernels", tuple(_kernels(m))),
             Group("Sensors", tuple(_sensors(m))),
@@ -169,7 +171,7 @@ def _attributed(result: Result) -> Iterable[Fact]:
         yield Fact(name, f"{sign}{scaled(abs(part.seconds), 's')}: {part.why}")
 
 
-def _correctness(m: Measurement) -> Iterable[Fact]:
+def _correctness(result: Result, m: Measurement) -> Iterable[Fact]:
     if m.accuracy is None:
         yield Fact("Error against FP64", "–", "not checked")
     else:
@@ -184,10 +186,18 @@ def _correctness(m: Measurement) -> Iterable[Fact]:
         yield Fact("Tensor Cores", TENSOR_CORES.get(cores.verdict, cores.verdict))
         for line in cores.evidence:
             yield Fact("Evidence", line)
+        if "tensor_cores_not_used" in result.flags:
+            yield Fact("Likely cause", likely_cause(result)[0])
         for kernel in cores.kernels[:_MAX_KERNELS]:
             yield Fact("Kernel", kernel)
         if len(cores.kernels) > _MAX_KERNELS:
             yield Fact("Kernels left out", str(len(cores.kernels) - _MAX_KERNELS))
+
+
+def _witnesses(result: Result) -> Iterable[Fact]:
+    """The truth table: what each witness says, and by what."""
+    for w in truth_table(result):
+        yield Fact(w.name[:1].upper() + w.name[1:], w.says, w.evidence)
 
 
 def as_it_ran(m: Measurement) -> Iterable[Fact]:

@@ -61,6 +61,7 @@ NAMES: Final[Mapping[str, tuple[str, _Show | None]]] = {
     "sensor.memory_used_bytes": ("Memory in use", None),
     "sensor.foreign_processes": ("Other processes", None),
     "sensor.event_reasons": ("Clock event reasons", None),
+    "sensor.tensor_activity": ("Tensor pipe activity", None),
     "sensor.sampler": ("All of them", None),
 }
 """Fact -> (name, how to show a number); facts not listed keep their key as name."""

@@ -6,18 +6,22 @@ rate above the CUDA cores' peak proves Tensor Cores whatever the kernel is calle
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import median
 from typing import Final
 
 from gpubench.catalogue import find
 from gpubench.errors import UnknownName
 from gpubench.ports import Call
-from gpubench.record import TensorCoreUse
+from gpubench.record import Fact, Reading, TensorCoreUse
 from gpubench.spec import Case, DeviceInfo
-from gpubench.units import scaled
+from gpubench.units import percent, scaled
 
 # Families in the kernel names of cuBLAS, cuBLASLt and CUTLASS. Negatives are looked for
 # first: "sgemm" kernels of new libraries can carry digits that look like an MMA shape.
+LEAST_ACTIVITY: Final = 0.005
+"""Share of the time in which Tensor pipes ran, from which on they were used."""
 NOT_TENSOR: Final = ("ffma", "simt", "sgemm", "dgemm", "hgemm_128x", "gemv", "gemmsn", "fp32_gemm")
 TENSOR: Final = (
     "884", "1688", "16816", "16832", "tensorop", "tensor16x8x", "tf32f32", "warpgroupsize",
@@ -82,6 +86,32 @@ def _above_cuda_cores(case: Case, device: DeviceInfo, time_s: float) -> str | No
     return (
         f"rate: {scaled(rate, 'FLOP/s')} is above the CUDA cores' peak of {scaled(peak, 'FLOP/s')}"
     )
+
+
+def with_more_evidence(
+    use: TensorCoreUse, readings: Sequence[Reading], facts: Mapping[str, Fact]
+) -> TensorCoreUse:
+    """The verdict with what cuDNN notes of its engine, and what GPM read meanwhile.
+
+    A busy Tensor pipe proves Tensor Cores, as a rate above the CUDA cores does; an idle one over
+    the whole measurement rules them out.
+    """
+    evidence, verdict = list(use.evidence), use.verdict
+    notes = facts.get("cudnn.numerical_notes")
+    if notes is not None:
+        has = "TENSOR_CORE" in str(notes).upper()
+        evidence.append(f"cuDNN notes: {notes or 'none'}")
+        if verdict == "unknown":
+            verdict = "used" if has else "not_used"
+    active = [r.values["tensor_activity"] for r in readings if "tensor_activity" in r.values]
+    if active:
+        busy = median(active)
+        evidence.append(f"NVML GPM: Tensor pipes active {percent(busy)} of the time")
+        said = "used" if busy >= LEAST_ACTIVITY else "not_used"
+        if verdict in ("used", "not_used") and verdict != said:
+            evidence.append("GPM disagrees with the rest: the counter is believed")
+        verdict = said
+    return replace(use, verdict=verdict, evidence=tuple(evidence))
 
 
 class TorchTracer:

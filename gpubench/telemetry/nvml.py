@@ -15,6 +15,7 @@ import pynvml
 
 from gpubench.errors import GpubenchError
 from gpubench.record import Fact, Reading
+from gpubench.telemetry.gpm import Gpm
 
 T = TypeVar("T")
 
@@ -59,6 +60,7 @@ class Nvml:
         self, uuid: str | None = None, pci_bus_id: str | None = None, worker_pid: int | None = None
     ) -> None:
         self._worker_pid = worker_pid or os.getpid()
+        self._monitor: Gpm | None = None
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
@@ -115,12 +117,19 @@ class Nvml:
             "temperature_c": float(celsius) if celsius is not None else None,
             "memory_used_bytes": float(memory.used) if memory is not None else None,
             "foreign_processes": self.foreign_processes(),
+            "tensor_activity": self._gpm().tensor_activity(),
         }
         values = {name: value for name, value in found.items() if value is not None}
         reasons = self.event_reasons()
         if not values and reasons is None:
             return None
         return Reading(0.0, values, reasons or ())
+
+    def _gpm(self) -> Gpm:
+        """Performance monitoring, opened at the first reading."""
+        if self._monitor is None:
+            self._monitor = Gpm(self._handle)
+        return self._monitor
 
     def power_w(self) -> float | None:
         """Board power: the instant reading where there is one, else the average."""
@@ -222,7 +231,8 @@ class Nvml:
 
     def gaps(self) -> Mapping[str, Fact]:
         """Facts on what is absent here, and why: ``sensor.energy_counter_j`` -> in words."""
-        h, found = self._handle, {}
+        h = self._handle
+        found: dict[str, Fact] = {}
         mig = _maybe(pynvml.nvmlDeviceGetMigMode, h)
         for name, call, arguments in (
             ("energy_counter_j", pynvml.nvmlDeviceGetTotalEnergyConsumption, ()),
@@ -237,6 +247,8 @@ class Nvml:
                 call(h, *arguments)
             except pynvml.NVMLError as error:
                 found[f"sensor.{name}"] = _why_not(name, error, bool(mig and mig[0]))
+        if self._gpm().reason is not None:
+            found["sensor.tensor_activity"] = self._gpm().reason
         if self.event_reasons() is None:
             found["sensor.event_reasons"] = "this driver tells no clock event reasons"
         return found

@@ -1,6 +1,7 @@
 /* A libnvidia-ml.so.1 for tests: one GPU whose nature comes from the environment.
  *
- *   STUB_GPU       a100 (default), v100, p100 (no energy counter, old names), t4 (throttling)
+ *   STUB_GPU       a100 (default), h100 (GPM), v100, p100 (no energy counter, old names), t4 (throttling)
+ *   STUB_TENSOR    per cent of Tensor pipe activity by GPM, as h100 tells it (0)
  *   STUB_NO_RIGHTS processes may not be listed
  *   STUB_LOST_AT   number of calls after which the GPU has fallen off the bus
  *   STUB_NO_DRIVER initialisation fails
@@ -168,3 +169,22 @@ static int note(const char *what, unsigned mhz) {
 }
 int nvmlDeviceSetGpuLockedClocks(Device d, unsigned low, unsigned high) { (void)d; (void)high; return note("lock", low); }
 int nvmlDeviceResetGpuLockedClocks(Device d) { (void)d; return note("reset", 0); }
+
+#ifndef STUB_WITHOUT_GPM
+/* GPM: two samples and what lies between. Compiled out, the calls are missing as in an older driver. */
+struct support { unsigned version, supported; };
+int nvmlGpmQueryDeviceSupport(Device d, struct support *s) { (void)d; s->supported = is("h100"); return SUCCESS; }
+static int gpm_samples[8], gpm_next;
+int nvmlGpmSampleAlloc(void **sample) { *sample = &gpm_samples[gpm_next++ % 8]; return SUCCESS; }
+int nvmlGpmSampleFree(void *sample) { (void)sample; return SUCCESS; }
+int nvmlGpmSampleGet(Device d, void *sample) { (void)d; ALIVE; static int turn; *(int *)sample = ++turn; return SUCCESS; }
+struct metric { unsigned id; int status; double value; struct { char *a, *b, *c; } info; };
+struct metrics { unsigned version, count; void *first, *second; struct metric metric[1]; };
+int nvmlGpmMetricsGet(struct metrics *m) {
+    /* The first sample must be the older one, as nvml.h asks. */
+    if (*(int *)m->first >= *(int *)m->second || m->count != 1 || m->metric[0].id != 5) return 2;
+    m->metric[0].status = SUCCESS;
+    m->metric[0].value = getenv("STUB_TENSOR") ? atof(getenv("STUB_TENSOR")) : 0;
+    return SUCCESS;
+}
+#endif

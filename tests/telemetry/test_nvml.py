@@ -15,18 +15,23 @@ import pytest
 SOURCE = Path(__file__).with_name("nvml_stub.c")
 
 
-@pytest.fixture(scope="session")
-def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled(folder: Path, *flags: str) -> Path:
+    """A folder with the stub as the driver's library."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler for the NVML stub")
-    folder = tmp_path_factory.mktemp("nvml")
     library = folder / "libnvidia-ml.so.1"
     subprocess.run(
-        [compiler, "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", "-o", library, SOURCE],
+        [compiler, "-shared", "-fPIC", *flags, "-Wl,-soname,libnvidia-ml.so.1", "-o", library,
+         SOURCE],
         check=True,
-    )
+    )  # fmt: skip
     return folder
+
+
+@pytest.fixture(scope="session")
+def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled(tmp_path_factory.mktemp("nvml"))
 
 
 def ask(stub: Path, code: str, **environment: str) -> Any:
@@ -62,7 +67,7 @@ def test_sensors_in_si_units(stub: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "gaps"),
     [
-        ({}, {}),
+        ({"STUB_GPU": "h100"}, {}),
         ({"STUB_GPU": "v100"}, {}),
         ({"STUB_GPU": "p100"}, {"energy_counter_j": "no energy counter (it came with Volta)"}),
         ({"STUB_MIG": "1"}, {"utilisation": "with MIG on"}),
@@ -78,7 +83,10 @@ def test_a_sensor_that_is_absent_says_why(
     for name, why in gaps.items():
         assert why in found[f"sensor.{name}"]
     if len(gaps) < 2:
-        assert set(found) == {f"sensor.{name}" for name in gaps}
+        others = set(found) - {"sensor.tensor_activity"}
+        assert others == {f"sensor.{name}" for name in gaps}
+    told = environment.get("STUB_GPU") == "h100"
+    assert ("sensor.tensor_activity" in found) is not told
 
 
 def test_processes_beside_the_worker_are_foreign(stub: Path) -> None:
@@ -376,3 +384,27 @@ def test_a_single_range_of_30_ms_has_none(stub: Path, tmp_path: Path) -> None:
                                  WORK_S="0.05"):  # fmt: skip
         assert joules is None
         assert "too few" in reason
+
+
+GPM = """
+import time
+with Nvml(uuid="GPU-stub-0000") as nvml:
+    first = nvml.read().values.get("tensor_activity")
+    time.sleep(0.12)
+    answer = [first, nvml.read().values.get("tensor_activity"),
+              nvml.gaps().get("sensor.tensor_activity")]
+"""
+
+
+def test_hopper_tells_how_busy_its_tensor_pipes_are(stub: Path) -> None:
+    assert ask(stub, GPM, STUB_GPU="h100", STUB_TENSOR="63.5") == [None, 0.635, None]
+    first, second, why = ask(stub, GPM, STUB_TENSOR="63.5")
+    assert (first, second) == (None, None)
+    assert "came with Hopper" in why
+
+
+def test_a_driver_without_gpm_is_no_error(tmp_path: Path) -> None:
+    older = compiled(tmp_path, "-DSTUB_WITHOUT_GPM")
+    first, second, why = ask(older, GPM, STUB_GPU="h100")
+    assert (first, second) == (None, None)
+    assert "Function Not Found" in why or "not found" in why.lower()

@@ -141,7 +141,8 @@ def test_a_gpu_is_watched_through_the_real_binding(stub: Path) -> None:
     assert first[0]["reasons"] == ["sw_power_cap", "sw_thermal"]
     assert first[0]["clock_hz"] == 585e6
     assert first[0]["foreign_processes"] == 1.0
-    assert facts == {"gpu.nvml": "in use"}
+    assert set(facts) == {"gpu.nvml", "sensor.tensor_activity"}
+    assert "came with Hopper" in facts["sensor.tensor_activity"]
 
 
 def test_a_gpu_without_a_driver_has_the_reason_and_no_sampler(stub: Path) -> None:

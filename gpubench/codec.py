@@ -22,6 +22,7 @@ from gpubench.record import (
     Kernel,
     Measurement,
     Modelled,
+    Operator,
     Outcome,
     Peaks,
     Range,
@@ -135,6 +136,7 @@ def _encode_measurement(m: Measurement) -> Json:
         "flags": list(m.flags),
         "facts": dict(m.facts),
         "kernels": [asdict(k) for k in m.kernels],
+        "operators": [asdict(o) for o in m.operators],
     }
 
 
@@ -339,6 +341,10 @@ def _decode_model(r: _Reader) -> Modelled:
         m.opt_number("high_s"),
         m.opt_text("bound"),
         m.opt_number("calibrated_s"),
+        {
+            name: m._number(value, f"{m._at('classes')}.{name}")
+            for name, value in m.items("classes")
+        },
     )
 
 
@@ -402,6 +408,7 @@ def _decode_measurement(r: _Reader) -> Measurement:
         flags=r.texts("flags"),
         facts=r.scalars("facts"),
         kernels=tuple(_decode_kernel(v, p) for p, v in r.values("kernels")),
+        operators=tuple(_decode_operator(v, p) for p, v in r.values("operators")),
     )
 
 
@@ -437,6 +444,11 @@ def _decode_kernel(data: object, path: str) -> Kernel:
         block=tuple(int(n) for n in r.numbers("block")),
         module=r.opt_text("module"),
     )
+
+
+def _decode_operator(data: object, path: str) -> Operator:
+    r = _Reader(data, path)
+    return Operator(r.text("name"), r.text("phase"), r.number("count"), r.number("time_s"))
 
 
 def _decode_range(data: object, path: str) -> Range:

@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from gpubench.record import Accuracy, Fact, Range, Reading, Record, TensorCoreUse
+from gpubench.record import (
+    Accuracy,
+    Fact,
+    Range,
+    Reading,
+    Record,
+    TensorCoreUse,
+)
 from gpubench.spec import Case, DeviceInfo, Plan, Value, Work
 
 Call = Callable[[], object]

@@ -87,6 +87,24 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator that one step runs, from a traced pass.
+
+    Attributes:
+        name: as the framework calls it; a kernel's own name where nobody says who launched it.
+        phase: ``forward``, ``backward`` or ``optimizer``; empty where none is told apart.
+        count: calls per step.
+        time_s: of all its calls per step: device time of the kernels it launched; on CPU its
+            own time without the operators it calls.
+    """
+
+    name: str
+    phase: str
+    count: float
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
     """Outcome of the check against FP64 on fresh random inputs.
 
@@ -136,6 +154,7 @@ class Measurement:
         input_sets: distinct input sets that the calls rotated over.
         facts: how the workload did it, in its own words: engine, workspace, backend.
         kernels: of one call, the longest first; only where it was profiled.
+        operators: of one step of a model, the longest first.
     """
 
     samples: Samples
@@ -153,6 +172,7 @@ class Measurement:
     flags: tuple[str, ...] = ()
     facts: Mapping[str, Fact] = field(default_factory=dict)
     kernels: tuple[Kernel, ...] = ()
+    operators: tuple[Operator, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +217,7 @@ class Modelled:
         predicted_s, low_s, high_s: from datasheet facts, with the 80 % band.
         bound: ``compute``, ``memory`` or ``launch``.
         calibrated_s: corrected by what `gpubench calibrate` measured on this very device.
+        classes: class of operators -> seconds of a step, as in ``gpubench.model.classes``.
     """
 
     predicted_s: float | None = None
@@ -204,6 +225,7 @@ class Modelled:
     high_s: float | None = None
     bound: str | None = None
     calibrated_s: float | None = None
+    classes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

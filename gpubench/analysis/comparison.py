@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gpubench.analysis.flags import flag_info
 from gpubench.catalogue import GpuSpec
 from gpubench.catalogue.published import comparability, same_work
+from gpubench.model.classes import by_class
 from gpubench.model.operators import PARAMETERS
 from gpubench.model.prediction import Predicted, predict_columns
 from gpubench.record import Measurement, Record, Run
@@ -59,6 +60,7 @@ class Value:
         compute_s, memory_s, launch_s: the model's terms; predictions only.
         on_tensor_cores: whether Tensor Cores do the arithmetic; None where not known.
         flags: of a measurement.
+        classes: of a whole step: class of operators -> its seconds.
     """
 
     provenance: str
@@ -74,6 +76,7 @@ class Value:
     energy_j: float | None = None
     on_tensor_cores: bool | None = None
     flags: tuple[str, ...] = ()
+    classes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def doubtful(self) -> bool:
@@ -253,6 +256,7 @@ def measured(record: Record, subject: Subject) -> Value | None:
         energy_j=record.energy.joules,
         on_tensor_cores={"used": True, "not_used": False}.get(use.verdict) if use else None,
         flags=_flags(record.outcome),
+        classes=by_class((o.name, o.time_s) for o in record.outcome.operators),
     )
 
 
@@ -328,4 +332,5 @@ def _expectation(got: Predicted, row: int) -> Value:
         launch_s=float(got.launch_s[row]),
         energy_j=None if math.isnan(energy) else energy,
         on_tensor_cores=bool(got.on_tensor_cores[row]),
+        classes=got.classes.get(row, {}),
     )

@@ -48,6 +48,7 @@ def with_model(record: Record, calibration: Calibration | None = None) -> Record
     except InputError:
         return record
     known = replace(
-        record.model, predicted_s=p.predicted_s, low_s=p.low_s, high_s=p.high_s, bound=p.bound
-    )
+        record.model, predicted_s=p.predicted_s, low_s=p.low_s, high_s=p.high_s, bound=p.bound,
+        classes=p.classes,
+    )  # fmt: skip
     return replace(record, model=known)

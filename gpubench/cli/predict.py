@@ -267,11 +267,18 @@ def model_derivation(gpu: GpuSpec, row: dict[str, Any]) -> list[Any]:
     """A whole model as the sum of its operators, the longest first."""
     from gpubench.model.explain import Line
     from gpubench.model.operators import PARAMETERS
+    from gpubench.model.prediction import modelled
     from gpubench.model.step import StepSpec, predict_step
+    from gpubench.units import percent
 
     own: dict[str, Any] = {n: row[n] for n in PARAMETERS["model"] if n in row}
-    step = predict_step(gpu, StepSpec.from_params(own, row["precision"].strip().lower()))
+    step = predict_step(gpu, StepSpec.from_params(modelled(own), row["precision"].strip().lower()))
     lines = [Line("gpu", gpu.key, "", gpu.source)]
+    total_s = step.prediction.predicted_s
+    lines += [
+        Line(f"class: {name}", time_s, "s", f"{percent(time_s / total_s)} of the step")
+        for name, time_s in step.prediction.classes.items()
+    ]
     lines += [Line(f"{s.phase} {s.name}", s.time_s, "s", f"{s.count:g} calls") for s in step.shares]
     return [*lines, Line("predicted", step.prediction.predicted_s, "s", "the sum")]
 

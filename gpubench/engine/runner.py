@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from gpubench.engine.peaks import peaks_of
 from gpubench.engine.timing import Progress, measure
@@ -16,21 +17,37 @@ from gpubench.ports import (
     Call,
     Device,
     KernelTracer,
+    Marked,
     Observable,
     Probe,
     Profiler,
     Ranged,
 )
-from gpubench.record import Accuracy, DeviceRef, Energy, Failure, Measurement, Outcome, Record, Skip
+from gpubench.record import (
+    Accuracy,
+    DeviceRef,
+    Energy,
+    Failure,
+    Measurement,
+    Operator,
+    Outcome,
+    Record,
+    Skip,
+)
 from gpubench.registry import workload
 from gpubench.spec import Case
 from gpubench.stats import summarize
 from gpubench.stopping import PolicyStop
 from gpubench.telemetry.kernels import with_more_evidence
+from gpubench.telemetry.operators import traced_operators
 from gpubench.telemetry.ranges import span
 
 CHECK_SEED = 0x9E3779B9
 """Added to a case's seed, so that the check has inputs of its own."""
+
+MOST_TRACED: Final = 7
+TRACED_S: Final = 1.0
+"""Steps traced into operators: as many as take about so long, at least one."""
 
 Translate = Callable[[BaseException], CaseFailed | None]
 """Turns a foreign error into a CaseFailed, or None where it is not its business."""
@@ -144,12 +161,22 @@ class Runner:
         for asked in (work, call):
             if isinstance(asked, Observable):
                 facts |= asked.observe(device)
+        if isinstance(call, Marked):
+            try:
+                found = self._operators(call, summarize(measurement.samples).median_s)
+                measurement = replace(measurement, operators=tuple(found))
+            except RuntimeError as error:  # the profiler may be taken, or forbidden
+                facts["operators.reason"] = str(error).splitlines()[0]
         cores = measurement.tensor_cores
         if cores is not None:
             cores = with_more_evidence(cores, measurement.readings, facts)
         measurement = replace(measurement, facts=facts, tensor_cores=cores)
         peaks = peaks_of(device.info, case.precision)
         return with_flags(measurement, case, device.info, peaks, self.quick)
+
+    def _operators(self, call: Marked, call_s: float) -> Sequence[Operator]:
+        repeat = min(MOST_TRACED, max(1, int(TRACED_S / max(call_s, 1e-6))))
+        return traced_operators(call.run, self.device.info.type == "cuda", repeat)
 
     def _checked(self, work: Buildable, seed: int, data: str) -> Accuracy | None:
         return work.check(self.device, (seed + CHECK_SEED) % 2**31, data)

@@ -22,12 +22,13 @@ from gpubench.spec import PRECISIONS
 
 _ANY_PRECISION: Final = frozenset({"memcpy", "collective"})
 """Workloads that move bytes; their precision may be left out."""
-UNMODELLED: Final[Mapping[str, str]] = {
-    "compile": "false", "accumulate": "1", "checkpointing": "false", "frozen_backbone": "false",
-    "image_size": "224",
-}  # fmt: skip
+UNMODELLED: Final[Mapping[str, str]] = {"compile": "false"}
 """Parameters of the workload ``model`` that steps are not modelled in -> the value that
 changes nothing."""
+TIMELESS: Final = frozenset({
+    "corpus", "target_f1", "learning_rate", "steps", "seed", "checkpoint",
+})  # fmt: skip
+"""Those that change what is learnt, not how long a step takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Prediction:
         energy_j: joules of the call; None where the power model cannot tell.
         on_tensor_cores: whether Tensor Cores do the arithmetic.
         terms: intermediate quantities of the derivation, name -> detail, arrays of shape (1,).
+        classes: of a whole step: class of operators -> its seconds (``gpubench.model.classes``).
     """
 
     predicted_s: float
@@ -57,6 +59,7 @@ class Prediction:
     energy_j: float | None
     on_tensor_cores: bool = False
     terms: Mapping[str, Detail] = field(default_factory=dict)
+    classes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Predicted:
 
     Attributes:
         errors: row -> why it could not be predicted.
+        classes: row of a whole step -> as in ``Prediction``.
     """
 
     predicted_s: Array
@@ -77,6 +81,7 @@ class Predicted:
     bound: NDArray[np.object_]
     on_tensor_cores: NDArray[np.bool_]
     errors: Mapping[int, str]
+    classes: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 _FLOATS: Final = ("predicted_s", "low_s", "high_s", "compute_s", "memory_s", "launch_s", "energy_j")
@@ -112,8 +117,9 @@ def predict(
     on_tensor = _on_tensor(workload, hw)
     values = _values(workload, on_tensor, hw, terms, c)
     energy = float(values["energy_j"][0])
+    floats: dict[str, Any] = {n: float(values[n][0]) for n in _FLOATS if n != "energy_j"}
     return Prediction(
-        **{n: float(values[n][0]) for n in _FLOATS if n != "energy_j"},
+        **floats,
         energy_j=None if np.isnan(energy) else energy,
         bound=str(bound(terms)[0]),
         on_tensor_cores=on_tensor,
@@ -168,8 +174,9 @@ def predict_columns(
             tensor[at[mask]] = on_tensor
         for i, problem in rows.errors.items():
             found[members[i]] = problem
+    classes: dict[int, Mapping[str, float]] = {}
     for i in steps:
-        known = {*PARAMETERS["model"], *UNMODELLED}
+        known = {*PARAMETERS["model"], *UNMODELLED, *TIMELESS}
         given = {k: v[i] for k, v in params.items() if k in known}
         try:
             step = _step(gpus[i], precisions[i], given)
@@ -181,11 +188,12 @@ def predict_columns(
             value = getattr(step, name)
             out[name][i] = np.nan if value is None else value
         bounds[i], tensor[i] = step.bound or "", step.on_tensor_cores
+        classes[i] = step.classes
     for i in found:
         bounds[i] = ""
         for name in _FLOATS:
             out[name][i] = np.nan
-    return Predicted(**out, bound=bounds, on_tensor_cores=tensor, errors=found)
+    return Predicted(**out, bound=bounds, on_tensor_cores=tensor, errors=found, classes=classes)
 
 
 def _step(gpu: GpuSpec | None, precision: str, params: Mapping[str, object]) -> Prediction:
@@ -206,7 +214,10 @@ def modelled(params: Mapping[str, object]) -> dict[str, object]:
         value = params.get(name)
         if value not in (None, "") and str(value).lower() != neutral:
             raise InputError(f"steps are not modelled with {name}: {value}", key=name)
-    return {k: v for k, v in params.items() if k not in UNMODELLED}
+    found = {k: v for k, v in params.items() if k not in UNMODELLED and k not in TIMELESS}
+    if found.get("mode") == "train_to_quality":
+        found["mode"] = "training"
+    return found
 
 
 def _values(

@@ -20,7 +20,9 @@ from typing import Any, Final
 import numpy as np
 
 from gpubench.catalogue import GpuSpec
-from gpubench.errors import InputError, UnknownName
+from gpubench.errors import InputError, UnknownName, Unsupported
+from gpubench.model.adapting import adapted
+from gpubench.model.classes import by_class
 from gpubench.model.networks import build
 from gpubench.model.prediction import Prediction, predict_columns
 from gpubench.model.terms import Constants
@@ -38,10 +40,13 @@ PARAMETERS: Final = {
     "adapter": "none or lora",
     "optimizer": "none, sgd or adamw",
     "head": "what is on top of the model",
+    "accumulate": "parts whose gradients are added up before a step",
+    "frozen_backbone": "whether only the head is trained",
+    "checkpointing": "whether activations are computed again in the backward pass",
+    "image_size": "pixels along a side of an image",
 }
 LOW, HIGH = 0.9, 1.15
 """Ends of a step's band / prediction: 80 % of the left-out rows of docs/steps.md fall within."""
-LORA_RANK: Final = 8
 GAP_S: Final = 3e-6
 PRODUCT_GAP_S: Final = 5e-6
 """Between kernels that were queued in time, from measured steps of several GPUs. What one
@@ -52,7 +57,13 @@ PRODUCTS: Final = frozenset({"gemm", "linear", "conv2d", "attention", "rnn"})
 
 @dataclass(frozen=True, slots=True)
 class StepSpec:
-    """What to trace; hashable, so that a trace serves every GPU."""
+    """What to trace; hashable, so that a trace serves every GPU.
+
+    Attributes:
+        accumulate: parts of a step, whose first writes its gradients and the others add to
+            them. None: one part that adds to gradients which are there already, as in the
+            measured steps of docs/steps.md.
+    """
 
     model: str
     mode: str = "inference"
@@ -63,6 +74,10 @@ class StepSpec:
     optimizer: str = "none"
     head: str | None = None
     precision: str = "fp32"
+    accumulate: int | None = None
+    frozen_backbone: bool = False
+    checkpointing: bool = False
+    image_size: int | None = None
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any], precision: str) -> StepSpec:
@@ -84,12 +99,23 @@ class StepSpec:
             raise InputError(
                 f"steps are not modelled in {precision}", expected="fp32, tf32, fp16 or bf16"
             )
-        numbers = {}
-        for name in ("batch", "seq_len"):
+        read: dict[str, Any] = {k: str(v) for k, v in given.items()}
+        for name in ("batch", "seq_len", "accumulate", "image_size"):
             if name in given:
-                numbers[name] = _count(name, given[name])
-        texts = {k: str(v) for k, v in given.items() if k not in numbers}
-        return cls(**texts, **numbers, precision=precision)  # type: ignore[arg-type]
+                read[name] = _count(name, given[name])
+        for name in ("frozen_backbone", "checkpointing"):
+            if name in given:
+                read[name] = _switch(name, given[name])
+                if read[name] and read.get("mode", "inference") == "inference":
+                    raise InputError(f"inference has no {name}", key=name, expected="training")
+        return cls(**read, precision=precision)
+
+
+def _switch(name: str, value: Any) -> bool:
+    found = {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
+    if found is None:
+        raise InputError(f"{value!r} found", key=name, expected="true or false")
+    return found
 
 
 def _count(name: str, value: Any) -> int:
@@ -115,17 +141,23 @@ def trace(spec: StepSpec) -> tuple[Operation, ...]:
         spec.model, batch=spec.batch, seq_len=spec.seq_len, head=spec.head,
         attention=spec.attention,
     )  # fmt: skip
-    module, training = network.module, spec.mode == "training"
-    module.train(training)
-    if spec.adapter == "lora":
-        module = _with_lora(module)
+    training = spec.mode == "training"
+    recorder = Recorder(tf32=spec.precision == "tf32")
+    try:
+        module = adapted(
+            network.module, adapter=spec.adapter, frozen_backbone=spec.frozen_backbone,
+            checkpointing=spec.checkpointing, again=lambda: recorder.again(),
+        ).train(training)  # fmt: skip
+    except Unsupported as error:
+        raise InputError(str(error)) from error
     half = spec.precision if spec.precision in ("fp16", "bf16") else None
     if half and not training:
         # Inference in half precision stores the weights so; training keeps FP32 masters.
         module.to({"fp16": torch.float16, "bf16": torch.bfloat16}[half])
         half = None
-    recorder = Recorder(tf32=spec.precision == "tf32")
     inputs = dict(network.inputs)
+    if spec.image_size and "input" in inputs:
+        inputs["input"] = inputs["input"].new_empty(spec.batch, 3, spec.image_size, spec.image_size)
     if not training:
         first = next(module.parameters())
         inputs = {k: v.to(first.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
@@ -142,34 +174,23 @@ def trace(spec: StepSpec) -> tuple[Operation, ...]:
         raise InputError(
             f"{spec.model!r} cannot be traced: {type(error).__name__}: {first_line}", key="model"
         ) from error
-    if training:
-        _after_backward(recorder, module, spec.optimizer)
+    if not training:
+        return tuple(recorder.operations)
+    parts = spec.accumulate or 1
+    recorder.operations = [replace(o, weight=o.weight * parts) for o in recorder.operations]
+    _after_backward(recorder, module, spec)
     return tuple(recorder.operations)
 
 
-def _with_lora(module: Any) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise InputError(
-            "peft is not installed", expected="pip install 'gpubench[models]'"
-        ) from error
-    names = {n.rsplit(".", 1)[-1] for n, _ in module.named_modules()}
-    usual = [n for n in ("query", "value", "q_proj", "v_proj", "c_attn") if n in names]
-    if not usual:
-        raise InputError("lora knows no layers of this model", key="adapter")
-    config = LoraConfig(r=LORA_RANK, target_modules=usual, fan_in_fan_out="c_attn" in usual)
-    return get_peft_model(module, config)
-
-
-def _after_backward(recorder: Recorder, module: Any, optimizer: str) -> None:
+def _after_backward(recorder: Recorder, module: Any, spec: StepSpec) -> None:
     """Gradient accumulation (read two, write one) and the optimizer's pass."""
     trained = [p for p in module.parameters() if p.requires_grad]
     count = sum(p.numel() for p in trained)
-    recorder.move("accumulate gradients", 12.0 * count)
+    additions = 1 if spec.accumulate is None else spec.accumulate - 1
+    recorder.move("accumulate gradients", 12.0 * count * additions)
     recorder.phase = "optimizer"
     # SGD reads weight and gradient and writes the weight; AdamW two moments besides.
-    recorder.move(optimizer, {"none": 0.0, "sgd": 12.0, "adamw": 28.0}[optimizer] * count)
+    recorder.move(spec.optimizer, {"none": 0.0, "sgd": 12.0, "adamw": 28.0}[spec.optimizer] * count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +247,9 @@ def sum_up(gpu: GpuSpec, operations: Sequence[Operation], c: Constants | None = 
         entry[1] += float(time_s)
     shares = [Share(phase, name, n, t) for (phase, name), (n, t) in by_name.items()]
     shares.sort(key=lambda s: -s.time_s)
-    return Step(_total(columns, counts, total, energy), tuple(shares))
+    prediction = _total(columns, counts, total, energy)
+    classes = by_class((s.name, s.time_s) for s in shares)
+    return Step(replace(prediction, classes=classes), tuple(shares))
 
 
 def _evaluate(gpu: GpuSpec, keys: Sequence[Any], c: Constants | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ functions import torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,6 +65,8 @@ class Recorder:
     def __init__(self, tf32: bool = False) -> None:
         self.operations: list[Operation] = []
         self.phase = "forward"
+        self.again: Callable[[], AbstractContextManager[Any]] = nullcontext
+        """Context for what the backward pass computes again: the engine leaves modes behind."""
         self._tf32 = tf32
 
     def precision(self, tensor: torch.Tensor) -> str:
@@ -301,7 +303,7 @@ def recording(recorder: Recorder) -> Iterator[None]:
 
 @contextmanager
 def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
-    """Dropout, SDPA and LSTM as one operator each, and autocast's casts, above autograd.
+    """Dropout and SDPA as one operator each, and autocast's casts, above autograd.
 
     Args:
         autocast: ``fp16`` or ``bf16``; None for none.
@@ -311,7 +313,7 @@ def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
     from torch.overrides import TorchFunctionMode
 
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16, None: None}[autocast]
-    cached: dict[int, torch.Tensor] = {}
+    cached: dict[tuple[str, int], torch.Tensor] = {}
     lowered = {
         F.linear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm,
         torch.Tensor.bmm, torch.mm, torch.addmm, torch.baddbmm, torch.conv2d, F.conv2d,
@@ -323,14 +325,18 @@ def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
     }  # fmt: skip
 
     def lower(t: Any) -> Any:
-        """Cast as autocast does: weights once a step, activations each time."""
+        """Cast as autocast does: weights once a pass, activations each time.
+
+        What checkpointing computes again, it casts again: autocast forgets at its end.
+        """
         if not isinstance(t, torch.Tensor) or t.dtype != torch.float32:
             return t
         if not (t.is_leaf and t.requires_grad):
             return t.to(dtype)
-        if id(t) not in cached:
-            cached[id(t)] = t.to(dtype)
-        return cached[id(t)]
+        key = (recorder.phase, id(t))
+        if key not in cached:
+            cached[key] = t.to(dtype)
+        return cached[key]
 
     def lift(t: Any) -> Any:
         half = isinstance(t, torch.Tensor) and t.dtype in (torch.float16, torch.bfloat16)
@@ -352,6 +358,7 @@ def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
                 return _attention(recorder, *args, **kwargs)
             return func(*args, **kwargs)
 
+    recorder.again = Gpu
     with Gpu():
         yield
 

@@ -23,6 +23,7 @@ from gpubench.report.figures import MAX_FIGURES
 from gpubench.report.quality import quality_sections
 from gpubench.report.roofline import roofline_figure
 from gpubench.report.rows import columns_and_rows, failure_views, skip_groups
+from gpubench.report.shares import share_sections
 from gpubench.report.steps import step_sections
 from gpubench.report.timeline import timeline_figures
 from gpubench.report.traces import Ids
@@ -198,6 +199,7 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
         return ()
     return (
         *step_sections(rows, ids),
+        *share_sections(rows, ids),
         *quality_sections(rows, ids),
         _section(f"{ids.prefix}throughput", "Throughput by size and precision",
                  figures.throughput_figures(rows, ids),

@@ -11,6 +11,7 @@ from gpubench.analysis.results import Interval, Result
 from gpubench.analysis.tensor_cores import likely_cause, truth_table
 from gpubench.record import Failure, Measurement, Summary
 from gpubench.report.quality import PREFIX, quality_facts
+from gpubench.report.shares import share_facts
 from gpubench.report.steps import step_facts
 from gpubench.report.view import Fact, Group
 from gpubench.report.wording import CACHES, FAILURES, METHODS, STOPS, TENSOR_CORES, explained
@@ -64,6 +65,7 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("How it was measured", tuple(_method(m, s))),
             Group("What follows", tuple(_derived(result, names))),
             Group("The step", tuple(step_facts(result))),
+            Group("What the step is made of", tuple(share_facts(result))),
             Group("What it learned", tuple(quality_facts(result))),
             Group("Measured minus model", tuple(_attributed(result))),
             Group("Correctness", tuple(_correctness(result, m))),

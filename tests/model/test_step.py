@@ -294,3 +294,64 @@ def test_rows_of_a_file_of_cases(tmp_path: Path, bert: str) -> None:
     assert got.predicted_s[1] > 0
     assert set(got.errors) == {2}
     assert "unknown model" in got.errors[2]
+
+
+def time_of(operations: tuple[Operation, ...], phase: str) -> float:
+    step = sum_up(find("v100"), operations)
+    return sum(s.time_s for s in step.shares if s.phase == phase)
+
+
+def test_parts_of_a_step_repeat_all_but_the_optimizer(bert: str) -> None:
+    whole = trace(spec(bert, mode="training", optimizer="adamw", accumulate=1))
+    parts = trace(spec(bert, mode="training", optimizer="adamw", accumulate=4))
+    assert time_of(parts, "forward") == pytest.approx(4 * time_of(whole, "forward"))
+    assert time_of(parts, "optimizer") == pytest.approx(time_of(whole, "optimizer"))
+    # The first part writes its gradients, the others add to them; a label's step adds once.
+    added = {
+        parts: sum(
+            o.name == "accumulate gradients"
+            for o in trace(spec(bert, mode="training", accumulate=parts))
+        )
+        for parts in (None, 1, 2)
+    }
+    assert added == {None: 1, 1: 0, 2: 1}
+
+
+def test_a_frozen_backbone_has_no_backward_pass(bert: str) -> None:
+    frozen = trace(spec(bert, mode="training", frozen_backbone=True, accumulate=1))
+    whole = trace(spec(bert, mode="training", accumulate=1))
+    forward = flops(tuple(o for o in frozen if o.phase == "forward"))
+    assert forward == flops(tuple(o for o in whole if o.phase == "forward"))
+    backward = flops(tuple(o for o in frozen if o.phase == "backward"))
+    assert 0 < backward < 0.01 * flops(tuple(o for o in whole if o.phase == "backward"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_checkpointing_computes_the_layers_again(bert: str, precision: str) -> None:
+    kept = trace(spec(bert, mode="training", precision=precision))
+    again = trace(spec(bert, mode="training", precision=precision, checkpointing=True))
+    layers = sum(o.workload == "attention" for o in kept if o.phase == "forward")
+    more = [o for o in again if o.phase == "backward" and o.name == "attention"]
+    assert len(more) == layers == 2
+    extra = flops(again) - flops(kept)
+    # Both layers of a network whose head and pooler are small.
+    assert 0.9 < extra / flops(tuple(o for o in kept if o.phase == "forward")) < 1.0
+
+
+def test_images_of_another_size() -> None:
+    usual = flops(trace(StepSpec("resnet50", "inference", 1)))
+    large = flops(trace(StepSpec("resnet50", "inference", 1, image_size=448)))
+    assert large == pytest.approx(4 * usual, rel=0.01)
+
+
+def test_inference_has_no_checkpointing() -> None:
+    with pytest.raises(InputError, match="inference has no checkpointing"):
+        StepSpec.from_params({"model": "alexnet", "checkpointing": "true"}, "fp32")
+    with pytest.raises(InputError, match="expected true or false"):
+        StepSpec.from_params({"model": "alexnet", "frozen_backbone": "perhaps"}, "fp32")
+
+
+def test_classes_add_up_to_the_step(bert: str) -> None:
+    found = predict_step(find("v100"), spec(bert, mode="training", optimizer="adamw")).prediction
+    assert sum(found.classes.values()) == pytest.approx(found.predicted_s)
+    assert {"matrix products", "attention", "normalisation", "optimizer"} <= set(found.classes)

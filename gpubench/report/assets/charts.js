@@ -48,7 +48,7 @@ const charts = (() => {
       margin: { l: 8, r: 12, t: 34, b: 8 }, hovermode: "closest", dragmode: narrow ? false : "zoom",
       hoverlabel: { bgcolor: theme.color("--panel"), bordercolor: theme.color("--line-strong"),
         font: { color: theme.color("--ink") }, align: "left" },
-      legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", xanchor: "left",
+      legend: { orientation: "h", traceorder: "normal", x: 0, y: 1.01, yanchor: "bottom", xanchor: "left",
         itemwidth: 30, bgcolor: "rgba(0,0,0,0)" },
       showlegend: true,
     };

@@ -23,7 +23,9 @@ from gpubench.report.comparison.lists import (
 )
 from gpubench.report.comparison.marks import MARKS, ON_CPU, Names, names_in, on_cpu, tint
 from gpubench.report.comparison.roofline import roofline_figure
+from gpubench.report.comparison.shares import shares_figures
 from gpubench.report.comparison.view import ComparisonView, Section, SubjectView
+from gpubench.report.shares import TITLE
 from gpubench.report.view import ChartSection, Fact, FigureView, FindingView
 
 _LEVELS: Final = {
@@ -199,6 +201,7 @@ def _evidence(comparison: Comparison, names: Names) -> tuple[Section, ...]:
                     "No roofline: fewer than two cases have FLOPs and bytes counted.")
         ),
         _cores(comparison, names),
+        *_shares(comparison, names),
         Section(
             _charts("model", "Model against what is known", models,
                     "No model errors: nothing is measured or published of the predicted cases."),
@@ -217,6 +220,12 @@ def _cores(comparison: Comparison, names: Names) -> Section:
     )  # fmt: skip
     tables = (gains_table(comparison, names, gains),) if gains else ()
     return Section(charts, tables, TERMS if gains else "")
+
+
+def _shares(comparison: Comparison, names: Names) -> tuple[Section, ...]:
+    """What steps are made of; left out where no case is a step."""
+    found = shares_figures(comparison, names)
+    return (Section(ChartSection("shares", TITLE, tuple(found))),) if found else ()
 
 
 def _charts(section_id: str, title: str, found: Sequence[FigureView], missing: str) -> ChartSection:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from gpubench.model.adapting import adapted
 from gpubench.model.networks import build
-from gpubench.workloads.models.adapting import adapted
 from gpubench.workloads.operands import fill
 
 if TYPE_CHECKING:
@@ -93,7 +93,10 @@ def assemble(spec: Model, device: str) -> Assembled:
             found = logits_of(network.module(**inputs))
         targets = tuple((tuple(t.shape[1:-1]), int(t.shape[-1])) for t in found)
     words = _vocabulary(network.module)
-    module = adapted(spec, network.module).train(spec.trains)
+    module = adapted(
+        network.module, adapter=spec.adapter, frozen_backbone=spec.frozen_backbone,
+        checkpointing=spec.checkpointing,
+    ).train(spec.trains)  # fmt: skip
     if spec.precision in ("fp16", "bf16") and not spec.trains:
         module.to({"fp16": torch.float16, "bf16": torch.bfloat16}[spec.precision])
     return Assembled(

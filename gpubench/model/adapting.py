@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from gpubench.errors import InputError, Unsupported
-from gpubench.model.step import LORA_RANK
 
 if TYPE_CHECKING:
     import torch
 
-    from gpubench.workloads.models.workload import Model
-
+LORA_RANK: Final = 8
 LORA_LAYERS: Final = ("query", "value", "q_proj", "v_proj", "c_attn")
 """Projections of queries and values, where Hu et al. (arXiv:2106.09685) put adapters."""
 NEW_HEADS: Final = ("classifier", "score")
@@ -20,13 +21,24 @@ BLOCKS: Final = 4
 """Parts that a row of layers is cut into for checkpointing."""
 
 
-def adapted(spec: Model, module: torch.nn.Module) -> Any:
-    """The module with what is trained marked, and activations to be kept decided."""
-    if spec.checkpointing:
-        module = _checkpointing(module)
-    if spec.adapter == "lora":
+def adapted(
+    module: torch.nn.Module, *, adapter: str, frozen_backbone: bool, checkpointing: bool,
+    again: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Any:  # fmt: skip
+    """The module with what is trained marked, and activations to be kept decided.
+
+    Args:
+        again: makes the context in which activations are computed again.
+
+    Raises:
+        Unsupported: peft is not installed.
+        InputError: nothing that could be adapted, or be trained.
+    """
+    if checkpointing:
+        module = _checkpointing(module, again)
+    if adapter == "lora":
         return _with_lora(module)
-    if spec.frozen_backbone:
+    if frozen_backbone:
         _freeze_backbone(module)
     return module
 
@@ -44,7 +56,10 @@ def _with_lora(module: Any) -> Any:
         r=LORA_RANK, target_modules=usual, fan_in_fan_out="c_attn" in usual,
         modules_to_save=[n for n in NEW_HEADS if hasattr(module, n)] or None,
     )  # fmt: skip
-    return get_peft_model(module, config)
+    with warnings.catch_warnings():
+        # peft asks transformers by a name that the latter calls deprecated.
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(module, config)
 
 
 def _freeze_backbone(module: Any) -> None:
@@ -71,24 +86,32 @@ def _freeze_backbone(module: Any) -> None:
         )  # fmt: skip
 
 
-def _checkpointing(module: Any) -> Any:
+def _checkpointing(module: Any, again: Callable[[], AbstractContextManager[Any]]) -> Any:
     from torch import nn
-    from torch.utils.checkpoint import checkpoint_sequential
+    from torch.utils.checkpoint import checkpoint
+
+    def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+        return nullcontext(), again()
 
     if not isinstance(module, nn.Sequential):
         newer = hasattr(module, "activation_checkpointing_enable")
         name = "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable"
-        getattr(module, name)({"use_reentrant": False})
+        getattr(module, name)({"use_reentrant": False, "context_fn": contexts})
         return module
 
     class Recomputed(nn.Sequential):
         """The same layers, whose activations are kept at the ends of ``BLOCKS`` parts."""
 
         def forward(self, input: torch.Tensor) -> torch.Tensor:
-            parts = min(BLOCKS, len(self))
-            made: torch.Tensor = checkpoint_sequential(
-                list(self), parts, input, use_reentrant=False
-            )
-            return made
+            layers = list(self)
+            size = -(-len(layers) // BLOCKS)
+            for start in range(0, len(layers), size):
+                part = nn.Sequential(*layers[start : start + size])
+                # The last part's activations are needed at once: keeping them costs nothing.
+                if start + size >= len(layers):
+                    input = part(input)
+                else:
+                    input = checkpoint(part, input, use_reentrant=False, context_fn=contexts)
+            return input
 
     return Recomputed(*module)

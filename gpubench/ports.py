@@ -189,6 +189,22 @@ class Ranged(Protocol):
         """Where its time goes, asked after the measurement, in a pass of its own."""
 
 
+Tell = Callable[[str, int, int], None]
+"""Told what goes on in a case beside the samples: (text for people, done, of how many); 0 of 0
+where nobody knows how long it takes."""
+
+
+def unheard(_text: str, _done: int, _total: int) -> None:
+    """Where nobody listens."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A call that does more than a second's work outside the samples, and says how far it is."""
+
+    tell: Tell
+
+
 @runtime_checkable
 class Marked(Protocol):
     """A call that can say, while it runs, where its phases end."""

@@ -51,6 +51,13 @@ METRICS: Final[dict[str, Metric]] = {
             "higher",
             "Tokens of a step / median time.",
         ),
+        Metric(
+            "candidates_per_s",
+            "candidate/s",
+            "Candidates per second",
+            "higher",
+            "Candidates of all users / median time.",
+        ),
         Metric("intensity", "FLOP/B", "Arithmetic intensity", "none", "FLOPs / compulsory bytes."),
         Metric("share_of_peak", "", "Share of peak", "higher", "Throughput / datasheet peak."),
         Metric("speedup", "x", "Speed-up", "higher", "Baseline median time / median time."),

@@ -38,6 +38,9 @@ class Listener(Protocol):
     def progress(self, case: Case, samples: int, time_s: float) -> None:
         """A case has that many samples; the last took ``time_s`` per call."""
 
+    def stage(self, case: Case, text: str, done: int, total: int) -> None:
+        """What goes on in a case beside its samples; ``total`` is 0 where nobody knows."""
+
     def stored(self, record: Record) -> None:
         """A record is in the store."""
 
@@ -293,6 +296,8 @@ def _execute(
     def watch(case: Case, message: Mapping[str, Any] | None) -> None:
         if message is None:
             listener.started(case)
+        elif message["event"] == "stage":
+            listener.stage(case, message["text"], int(message["done"]), int(message["total"]))
         else:
             listener.progress(case, int(message["samples"]), float(message["time_s"]))
 

@@ -38,6 +38,7 @@ class Progress:
             disable=quiet or not console.is_terminal,
         )
         self._task: int | None = None
+        self._inner = self._bars.add_task("", total=None, now="", visible=False)
         self._done = self._todo = 0
 
     def __enter__(self) -> Progress:
@@ -67,16 +68,27 @@ class Progress:
 
     def started(self, case: Case) -> None:
         """A case begins."""
+        self._bars.update(self._inner, visible=False)
         self._now(f"{case.benchmark} {case.label} {case.precision}")
 
     def progress(self, case: Case, samples: int, time_s: float) -> None:
         """A case has some samples."""
+        self._bars.update(self._inner, visible=False)
         self._now(
             f"{case.benchmark} {case.label} {case.precision}: {scaled(time_s, 's')}, n={samples}"
         )
 
+    def stage(self, case: Case, text: str, done: int, total: int) -> None:
+        """What goes on beside the samples; a bar of its own where its length is known."""
+        self._now(f"{case.benchmark} {case.label} {case.precision}: {text}")
+        self._bars.update(
+            self._inner, description=f"  {text}", completed=done, total=total or None,
+            visible=total > 0,
+        )  # fmt: skip
+
     def stored(self, record: Record) -> None:
         """A record is stored."""
+        self._bars.update(self._inner, visible=False)
         if isinstance(record.outcome, Skip):
             if self._verbose:
                 self.note(f"  skipped  {title(record)}: {record.outcome.reason}")

@@ -22,6 +22,9 @@ from gpubench.ports import (
     Probe,
     Profiler,
     Ranged,
+    Tell,
+    Telling,
+    unheard,
 )
 from gpubench.record import (
     Accuracy,
@@ -63,6 +66,7 @@ class Runner:
         translate: knows the device's errors.
         quick: whether the plan was a quick one, for the flags.
         profiler: adds energy and kernels to what was measured; None outside `profile`.
+        tell: hears what goes on beside the samples.
     """
 
     device: Device
@@ -71,6 +75,7 @@ class Runner:
     translate: Translate = lambda _error: None
     quick: bool = False
     profiler: Profiler | None = None
+    tell: Tell = unheard
 
     def run(self, case: Case, seed: int, progress: Progress | None = None) -> tuple[Record, bool]:
         """Run one case; never raises for what goes wrong in it.
@@ -101,6 +106,7 @@ class Runner:
             device.prepare(case.precision)
             work = workload(case.workload).from_params(case.params, case.precision)
             data = case.policy.data
+            self.tell("energy and kernels", 0, 0)
             with span("profile"):
                 record = self.profiler.profile(record, lambda: work.build(device, seed, data))
         except Exception as error:
@@ -148,14 +154,19 @@ class Runner:
         """Measure a case whose work is at hand; raises whatever goes wrong in it."""
         device, policy = self.device, case.policy
         device.prepare(case.precision)
+        self.tell("check against FP64", 0, 0)
         with span("check"):
             accuracy = self._checked(work, seed, policy.data)
+        self.tell("preparing", 0, 0)
         with span("measure"):
             measurement, calls = self._timed(case, work, seed, progress)
         measurement = replace(measurement, accuracy=accuracy)
         measurement = self._traced(measurement, case, calls)
         facts = dict(device.switches())
         call: object = calls[0]
+        if isinstance(call, Telling):
+            call.tell = self.tell
+        self.tell("taking it apart", 0, 0)
         if isinstance(call, Ranged):
             measurement = replace(measurement, ranges=tuple(call.ranges(device)))
         for asked in (work, call):

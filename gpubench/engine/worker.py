@@ -12,6 +12,7 @@ and from it::
     {"event": "ready", "device": {...}, "environment": {...}}
     {"event": "refused", "problem": "...", "expected": "..."}
     {"event": "progress", "samples": 40, "time_s": 0.001}
+    {"event": "stage", "text": "learning", "done": 75, "total": 600}
     {"event": "record", "record": {...}, "sticky": false}
     {"event": "expanded", "variants": [{"params": {...}, "reason": null}], "reason": null}
 
@@ -126,7 +127,7 @@ class Worker:
             }
         )
         profiler = open_profiler(device, profiling) if profiling else None
-        return Runner(device, probe, tracer, translate_cuda, quick, profiler)
+        return Runner(device, probe, tracer, translate_cuda, quick, profiler, self._stage)
 
     def _serve_case(self, runner: Any, message: Mapping[str, Any]) -> None:
         case = with_work(decode_case(message["case"], None))
@@ -160,6 +161,9 @@ class Worker:
         if now - self._last_progress >= PROGRESS_EVERY_S:
             self._last_progress = now
             self._send({"event": "progress", "samples": samples, "time_s": time_s})
+
+    def _stage(self, text: str, done: int, total: int) -> None:
+        self._send({"event": "stage", "text": text, "done": done, "total": total})
 
     def _send(self, message: Mapping[str, Any]) -> None:
         self._sink.write(dumps(message) + "\n")

@@ -13,6 +13,7 @@ from gpubench.analysis.results import MEASURED_CPU, PREDICTED, Result, results
 from gpubench.analysis.verdicts import Verdict, verdict
 from gpubench.record import Record, Run
 from gpubench.report import figures
+from gpubench.report.applications import application_sections
 from gpubench.report.atlas import atlas_view
 from gpubench.report.cards import cards
 from gpubench.report.distributions import noise_figure
@@ -198,6 +199,7 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
     if not any(r.summary for r in rows):
         return ()
     return (
+        *application_sections(rows, ids),
         *step_sections(rows, ids),
         *share_sections(rows, ids),
         *quality_sections(rows, ids),

@@ -10,6 +10,7 @@ from gpubench.analysis.naming import value_text
 from gpubench.analysis.results import Interval, Result
 from gpubench.analysis.tensor_cores import likely_cause, truth_table
 from gpubench.record import Failure, Measurement, Summary
+from gpubench.report.applications import application_facts
 from gpubench.report.quality import PREFIX, quality_facts
 from gpubench.report.shares import share_facts
 from gpubench.report.steps import step_facts
@@ -55,6 +56,10 @@ FACT_NAMES: Mapping[str, str] = {
 """Facts of a measurement by their names for people; others are shown by their keys."""
 
 
+TOLD = ("dialogue.", "ranking.", "stream.")
+"""Facts that stand under headings of their own."""
+
+
 def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]:
     """The details of a case in groups; ``names`` names the baseline."""
     groups = [Group("Outcome", tuple(_outcome(result)))]
@@ -64,6 +69,7 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("Time per call", tuple(_time(s))),
             Group("How it was measured", tuple(_method(m, s))),
             Group("What follows", tuple(_derived(result, names))),
+            Group("What users wait for", tuple(application_facts(result))),
             Group("The step", tuple(step_facts(result))),
             Group("What the step is made of", tuple(share_facts(result))),
             Group("What it learned", tuple(quality_facts(result))),
@@ -205,7 +211,7 @@ def _witnesses(result: Result) -> Iterable[Fact]:
 def as_it_ran(m: Measurement) -> Iterable[Fact]:
     """What the workload said of how it was done, and the switches that held."""
     for name, value in m.facts.items():
-        if value is None or name.startswith(PREFIX):
+        if value is None or name.startswith((PREFIX, *TOLD)):
             continue
         title = FACT_NAMES.get(name, name)
         if name.endswith("_bytes") and isinstance(value, int | float):

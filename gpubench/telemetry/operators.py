@@ -80,12 +80,19 @@ def operators_of(document: Event) -> list[Operator]:
         at = float(e["ts"])
         for (begin, end), sums in zip(spans, steps, strict=True):
             if begin <= at <= end:
-                # Behind the last mark there is nothing but waiting.
-                phase = next((name for t, name in ends if at <= t <= end), "")
+                phase = _phase(at, end, ends) if e.get("cat") == HOST else ""
                 entry = sums[str(e["name"]), phase]
                 entry[0] += 1
                 entry[1] += time_us
     return _typical(steps)
+
+
+def _phase(at: float, end: float, ends: Sequence[tuple[float, str]]) -> str:
+    """The phase that ends next, or the last of the step ending at ``end``."""
+    following = next((name for t, name in ends if at <= t <= end), None)
+    if following is not None:
+        return following
+    return next((name for t, name in reversed(ends) if t <= end), "")
 
 
 _Step = dict[tuple[str, str], list[float]]

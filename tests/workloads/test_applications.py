@@ -80,6 +80,15 @@ def test_a_stream_tells_percentiles_by_load(
         assert 0 < facts[f"stream.p50_s_at_{load}"] <= facts[f"stream.p99_s_at_{load}"]
 
 
+@pytest.mark.parametrize(("true", "found"), [(0.93, 0.95), (0.1, 0.1125), (1.19, 1.2), (2.0, None)])
+def test_the_breaking_load_is_narrowed_down(true: float, found: float | None) -> None:
+    told: list[tuple[str, int, int]] = []
+    at = stream.breaking_load(lambda load: load >= true, lambda *said: told.append(said))
+    assert at == (None if found is None else pytest.approx(found))
+    rounds = len(stream.LOADS) + (stream.HALVINGS if found else 0)
+    assert [done for _, done, _ in told] == list(range(rounds))
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0

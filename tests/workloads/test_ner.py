@@ -244,9 +244,15 @@ def test_a_case_is_a_timed_step_and_what_was_learned(device: Any) -> None:
         precision="fp32", params=spec.params(),
         policy=Policy(min_time_s=0.0, max_time_s=0.05, warmup_s=0.0, min_samples=2),
     )  # fmt: skip
-    outcome = Runner(device).run(case, 3)[0].outcome
+    told: list[tuple[str, int, int]] = []
+    outcome = Runner(device, tell=lambda *said: told.append(said)).run(case, 3)[0].outcome
     assert isinstance(outcome, Measurement), outcome
     assert outcome.facts["quality.steps"] == 2
     assert outcome.facts["quality.reached"] is False
     assert outcome.facts["flops_per_step"]
     assert [r.name for r in outcome.ranges][-1] == "optimizer"
+    assert {o.phase for o in outcome.operators} == {"forward", "backward", "optimizer"}
+    # How far it is: steps of how many, and what the watched sentences say.
+    (learning,) = [said for said in told if said[0].startswith("learning")]
+    assert learning[1:] == (2, 2)
+    assert "of 0.9" in learning[0]

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from gpubench.model.networks import TRANSFORMERS, build
-from gpubench.ports import Device
+from gpubench.ports import Device, Tell, unheard
 from gpubench.record import Accuracy, Fact
 from gpubench.spec import DeviceInfo, Work
 from gpubench.stats import quantile
@@ -33,6 +33,8 @@ LOADS: Final = (0.3, 0.6, 0.8, 1.0, 1.2)
 BREAKS_AT: Final = 5.0
 """A p99 above this many times the service time: the rate is too much."""
 LEAST_REQUESTS: Final = 50
+HALVINGS: Final = 3
+"""Times that the step between the last rate held and the first that broke is halved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,7 @@ class Server:
         import torch
 
         self._spec, self._seed = spec, seed
+        self.tell: Tell = unheard
         target = device.info.torch_name
         with seeded_weights(device, seed):
             network = build(
@@ -116,18 +119,45 @@ class Server:
         facts: dict[str, Fact] = {
             "stream.service_s": service_s,
             "stream.capacity_per_s": 1 / service_s,
-            "stream.breaks_at_per_s": None,
         }
-        for load in LOADS:
+
+        def breaks(load: float) -> bool:
             rate = load / service_s
             count = max(LEAST_REQUESTS, round(rate * self._spec.seconds))
             latencies = sorted(open_loop(serve, arrivals(rate, count, self._seed)))
             p99 = quantile(latencies, 0.99)
-            facts[f"stream.p50_s_at_{load:g}"] = quantile(latencies, 0.5)
-            facts[f"stream.p99_s_at_{load:g}"] = p99
-            if p99 > BREAKS_AT * service_s and facts["stream.breaks_at_per_s"] is None:
-                facts["stream.breaks_at_per_s"] = rate
+            facts[f"stream.p50_s_at_{load:.3g}"] = quantile(latencies, 0.5)
+            facts[f"stream.p99_s_at_{load:.3g}"] = p99
+            return p99 > BREAKS_AT * service_s
+
+        at = breaking_load(breaks, self.tell)
+        facts["stream.breaks_at_per_s"] = None if at is None else at / service_s
         return facts
+
+
+def breaking_load(breaks: Callable[[float], bool], tell: Tell = unheard) -> float | None:
+    """The least load that breaks, within an eighth of the step between those of ``LOADS``.
+
+    All of ``LOADS`` are tried; the first step into trouble is halved ``HALVINGS`` times.
+    """
+    rounds = len(LOADS) + HALVINGS
+    low, high = 0.0, None
+    for turn, load in enumerate(LOADS):
+        tell(f"requests at {load:.0%} of capacity", turn, rounds)
+        if not breaks(load):
+            low = load if high is None else low
+        elif high is None:
+            high = load
+    if high is None:
+        return None
+    for turn in range(HALVINGS):
+        middle = (low + high) / 2
+        tell(f"requests at {middle:.0%} of capacity", len(LOADS) + turn, rounds)
+        if breaks(middle):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def _timed(serve: Callable[[], None]) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gpubench.errors import CaseFailed
-from gpubench.ports import Call, Device
+from gpubench.ports import Call, Device, Tell, unheard
 from gpubench.record import Fact, Range
 from gpubench.workloads.models.assembly import Assembled, Batch, Pool, assemble, to_device
 from gpubench.workloads.models.phases import Mark, PhaseClock, ranges_of, unmarked
@@ -36,6 +36,7 @@ class Step:
         import torch
 
         self.spec, self._where = spec, device.info.torch_name
+        self.tell: Tell = unheard
         cuda = device.info.type == "cuda"
         with seeded_weights(device, seed):
             self.made: Assembled = assemble(spec, self._where)
@@ -174,7 +175,7 @@ class Step:
         if self.spec.mode == "train_to_quality":
             from gpubench.workloads.ner.training import quality
 
-            facts |= quality(self.spec, device, self.spec.seed)
+            facts |= quality(self.spec, device, self.spec.seed, self.tell)
         return facts
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpubench.errors import InputError
 from gpubench.model.networks import NER_LABELS
-from gpubench.ports import Device
+from gpubench.ports import Device, Tell, unheard
 from gpubench.record import Fact
 from gpubench.workloads.models.assembly import assemble
 from gpubench.workloads.models.step import autocast_type, optimizer_of
@@ -169,7 +169,7 @@ class Learner:
                 ]
         return found
 
-    def learn(self) -> Learned:
+    def learn(self, tell: Tell = unheard) -> Learned:
         """Train until the entity-level F1 of the watched sentences reaches the target."""
         losses: list[float] = []
         spent, reached = 0.0, False
@@ -180,9 +180,10 @@ class Learner:
             self._device.synchronize()
             spent += time.perf_counter() - begun
             losses += [float(x) for x in some]
-            reached = (
-                by_entity(self._truth["dev"], self.predicted("dev")).f1 >= self._spec.target_f1
-            )
+            f1 = by_entity(self._truth["dev"], self.predicted("dev")).f1
+            reached = f1 >= self._spec.target_f1
+            said = f"learning, F1 {f1:.2f} of {self._spec.target_f1:g}"
+            tell(said, len(losses), self._spec.steps)
         truth, found = self._truth["test"], self.predicted("test")
         return Learned(
             losses=tuple(losses), time_s=spent, reached=reached,
@@ -191,13 +192,13 @@ class Learner:
         )  # fmt: skip
 
 
-def quality(spec: Model, device: Device, seed: int) -> dict[str, Fact]:
+def quality(spec: Model, device: Device, seed: int, tell: Tell = unheard) -> dict[str, Fact]:
     """Train to quality and tell it as facts of a record."""
     import torch
 
     cuda = device.info.type == "cuda"
     with torch.random.fork_rng(devices=[device.info.index or 0] if cuda else []):
-        learned = Learner(spec, device, corpus_of(spec), seed).learn()
+        learned = Learner(spec, device, corpus_of(spec), seed).learn(tell)
     return facts_of(learned)
 
 

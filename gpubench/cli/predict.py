@@ -252,18 +252,19 @@ def derivation(table: Cases, i: int, change: Callable[[GpuSpec], GpuSpec]) -> li
     from gpubench.model.bulk import REQUIRED
     from gpubench.model.explain import explain
     from gpubench.model.operators import PARAMETERS
+    from gpubench.model.prediction import STEPS
 
     row = {name: values[i] for name, values in table.columns.items()}
     gpu, workload = change(find(row["gpu"])), row["workload"].strip()
-    if workload == "model":
-        return model_derivation(gpu, row)
+    if workload in STEPS:
+        return model_derivation(gpu, workload, row)
     params = {k: v for k, v in row.items() if k not in REQUIRED and k in PARAMETERS[workload]}
     precision = row["precision"].strip().lower()
     p = predict_one(gpu, workload, precision, params)
     return explain(gpu, workload, precision, params, p)
 
 
-def model_derivation(gpu: GpuSpec, row: dict[str, Any]) -> list[Any]:
+def model_derivation(gpu: GpuSpec, workload: str, row: dict[str, Any]) -> list[Any]:
     """A whole model as the sum of its operators, the longest first."""
     from gpubench.model.explain import Line
     from gpubench.model.operators import PARAMETERS
@@ -271,8 +272,10 @@ def model_derivation(gpu: GpuSpec, row: dict[str, Any]) -> list[Any]:
     from gpubench.model.step import StepSpec, predict_step
     from gpubench.units import percent
 
-    own: dict[str, Any] = {n: row[n] for n in PARAMETERS["model"] if n in row}
-    step = predict_step(gpu, StepSpec.from_params(modelled(own), row["precision"].strip().lower()))
+    own: dict[str, Any] = {n: row[n] for n in PARAMETERS[workload] if n in row}
+    step = predict_step(
+        gpu, StepSpec.from_params(modelled(own, workload), row["precision"].strip().lower())
+    )
     lines = [Line("gpu", gpu.key, "", gpu.source)]
     total_s = step.prediction.predicted_s
     lines += [

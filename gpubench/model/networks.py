@@ -111,6 +111,11 @@ def build(
     raise UnknownName("model", name, BUILT_IN).at(key="model")
 
 
+def generates(name: str) -> bool:
+    """Whether a built-in network is a causal language model."""
+    return name in TRANSFORMERS and TRANSFORMERS[name][2] == "causal-lm"
+
+
 def is_path(name: str) -> bool:
     """Whether a model's name is the path of a configuration."""
     return name.endswith(".json") or "/" in name

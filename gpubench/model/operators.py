@@ -59,8 +59,9 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "attention": ("batch", "heads", "seq_len", "head_dim", "causal", "backend", "direction"),
     "rnn": ("cell", "batch", "seq_len", "hidden", "skip_input", "direction"),
     "collective": ("op", "bytes", "world_size"),
+    "dialogue": ("model", "batch", "context", "new_tokens", "attention"),
     "model": ("model", "mode", "batch", "seq_len", "attention", "adapter", "optimizer", "head",
-              "accumulate", "frozen_backbone", "checkpointing", "image_size"),
+              "accumulate", "frozen_backbone", "checkpointing", "image_size", "new_tokens"),
 }  # fmt: skip
 """Parameters of each workload that the model reads; ``precision`` is one of all."""
 

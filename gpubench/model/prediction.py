@@ -25,6 +25,10 @@ _ANY_PRECISION: Final = frozenset({"memcpy", "collective"})
 UNMODELLED: Final[Mapping[str, str]] = {"compile": "false"}
 """Parameters of the workload ``model`` that steps are not modelled in -> the value that
 changes nothing."""
+STEPS: Final = frozenset({"model", "dialogue"})
+"""Workloads that are traced, operator by operator."""
+DIALOGUE: Final = {"context": "seq_len"}
+"""Parameters of ``dialogue`` by what ``model`` calls them in mode ``generate``."""
 TIMELESS: Final = frozenset({
     "corpus", "target_f1", "learning_rate", "steps", "seed", "checkpoint",
 })  # fmt: skip
@@ -105,8 +109,8 @@ def predict(
             missing or impossible; the message says what was expected.
     """
     _known(workload, precision)
-    if workload == "model":
-        return _step(gpu, precision, params)
+    if workload in STEPS:
+        return _step(gpu, workload, precision, params)
     hw = columns([(gpu, _stored(workload, precision))])
     rows = Rows({k: [v] for k, v in _lowered(params).items()}, 1)
     c = constants() if c is None else c
@@ -152,7 +156,7 @@ def predict_columns(
     tensor = np.zeros(count, dtype=np.bool_)
     c = constants() if c is None else c
     # Whole steps are traced one by one; the vectorised part passes them over.
-    steps = [i for i, w in enumerate(workloads) if w == "model" and i not in found]
+    steps = [i for i, w in enumerate(workloads) if w in STEPS and i not in found]
     found.update(dict.fromkeys(steps, ""))
     table, index = _hardware(gpus, workloads, precisions, found)
     kinds: dict[str, list[int]] = {}
@@ -176,10 +180,10 @@ def predict_columns(
             found[members[i]] = problem
     classes: dict[int, Mapping[str, float]] = {}
     for i in steps:
-        known = {*PARAMETERS["model"], *UNMODELLED, *TIMELESS}
+        known = {*PARAMETERS[workloads[i]], *UNMODELLED, *TIMELESS}
         given = {k: v[i] for k, v in params.items() if k in known}
         try:
-            step = _step(gpus[i], precisions[i], given)
+            step = _step(gpus[i], workloads[i], precisions[i], given)
         except InputError as error:
             found[i] = str(error)
             continue
@@ -196,20 +200,24 @@ def predict_columns(
     return Predicted(**out, bound=bounds, on_tensor_cores=tensor, errors=found, classes=classes)
 
 
-def _step(gpu: GpuSpec | None, precision: str, params: Mapping[str, object]) -> Prediction:
+def _step(
+    gpu: GpuSpec | None, workload: str, precision: str, params: Mapping[str, object]
+) -> Prediction:
     """A whole step of a model; this alone may import torch."""
     from gpubench.model.step import StepSpec, predict_step
 
     assert gpu is not None
-    return predict_step(gpu, StepSpec.from_params(modelled(params), precision)).prediction
+    return predict_step(gpu, StepSpec.from_params(modelled(params, workload), precision)).prediction
 
 
-def modelled(params: Mapping[str, object]) -> dict[str, object]:
-    """The parameters of a step that its model knows.
+def modelled(params: Mapping[str, object], workload: str = "model") -> dict[str, object]:
+    """The parameters of a step that its model knows, as the workload ``model`` names them.
 
     Raises:
         InputError: one that it does not know would change the time.
     """
+    if workload == "dialogue":
+        params = {DIALOGUE.get(k, k): v for k, v in params.items()} | {"mode": "generate"}
     for name, neutral in UNMODELLED.items():
         value = params.get(name)
         if value not in (None, "") and str(value).lower() != neutral:

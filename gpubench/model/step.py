@@ -23,17 +23,17 @@ from gpubench.catalogue import GpuSpec
 from gpubench.errors import InputError, UnknownName, Unsupported
 from gpubench.model.adapting import adapted
 from gpubench.model.classes import by_class
-from gpubench.model.networks import build
+from gpubench.model.networks import BUILT_IN, TEXT_TOKENS, build, generates
 from gpubench.model.prediction import Prediction, predict_columns
 from gpubench.model.terms import Constants
 from gpubench.model.trace import Operation, Recorder, as_on_a_gpu, recording
 
-MODES: Final = ("inference", "training")
+MODES: Final = ("inference", "training", "generate")
 ADAPTERS: Final = ("none", "lora")
 OPTIMIZERS: Final = ("none", "sgd", "adamw")
 PARAMETERS: Final = {
     "model": "a built-in name or the path of a Hugging Face config.json",
-    "mode": "inference or training",
+    "mode": "inference, training or generate",
     "batch": "samples a step",
     "seq_len": "tokens a sample",
     "attention": "eager or sdpa",
@@ -44,9 +44,14 @@ PARAMETERS: Final = {
     "frozen_backbone": "whether only the head is trained",
     "checkpointing": "whether activations are computed again in the backward pass",
     "image_size": "pixels along a side of an image",
+    "new_tokens": "tokens generated after a prompt of seq_len",
 }
 LOW, HIGH = 0.9, 1.15
 """Ends of a step's band / prediction: 80 % of the left-out rows of docs/steps.md fall within."""
+GENERATING_HIGH: Final = 3.0
+"""End of the band of ``generate`` / prediction: no measured row stands behind it, and a host
+that submits a token's small kernels one by one is often slower than the device runs them."""
+NEW_TOKENS: Final = 32
 GAP_S: Final = 3e-6
 PRODUCT_GAP_S: Final = 5e-6
 """Between kernels that were queued in time, from measured steps of several GPUs. What one
@@ -78,6 +83,7 @@ class StepSpec:
     frozen_backbone: bool = False
     checkpointing: bool = False
     image_size: int | None = None
+    new_tokens: int = NEW_TOKENS
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any], precision: str) -> StepSpec:
@@ -100,14 +106,15 @@ class StepSpec:
                 f"steps are not modelled in {precision}", expected="fp32, tf32, fp16 or bf16"
             )
         read: dict[str, Any] = {k: str(v) for k, v in given.items()}
-        for name in ("batch", "seq_len", "accumulate", "image_size"):
+        for name in ("batch", "seq_len", "accumulate", "image_size", "new_tokens"):
             if name in given:
                 read[name] = _count(name, given[name])
         for name in ("frozen_backbone", "checkpointing"):
             if name in given:
                 read[name] = _switch(name, given[name])
-                if read[name] and read.get("mode", "inference") == "inference":
-                    raise InputError(f"inference has no {name}", key=name, expected="training")
+                mode = read.get("mode", "inference")
+                if read[name] and mode != "training":
+                    raise InputError(f"{mode} has no {name}", key=name, expected="training")
         return cls(**read, precision=precision)
 
 
@@ -137,6 +144,8 @@ def trace(spec: StepSpec) -> tuple[Operation, ...]:
     """
     import torch
 
+    if spec.mode == "generate":
+        return _generation(spec)
     network = build(
         spec.model, batch=spec.batch, seq_len=spec.seq_len, head=spec.head,
         attention=spec.attention,
@@ -182,6 +191,70 @@ def trace(spec: StepSpec) -> tuple[Operation, ...]:
     return tuple(recorder.operations)
 
 
+def _generation(spec: StepSpec) -> tuple[Operation, ...]:
+    """Reading a prompt, then one token at a time from a cache of keys and values.
+
+    Every token after the first is charged as the one in the middle of the answer.
+
+    Raises:
+        InputError: no causal language model, or one that cannot be traced.
+    """
+    if spec.adapter != "none" or spec.optimizer != "none":
+        raise InputError("generate has no adapter and no optimizer", key="mode")
+    if spec.model in BUILT_IN and not generates(spec.model):
+        raise InputError(
+            f"{spec.model} generates no text", key="model",
+            expected=f"one of {', '.join(filter(generates, BUILT_IN))}, or a config.json",
+        )  # fmt: skip
+    if spec.head not in (None, "causal-lm"):
+        raise InputError("only a language model generates", key="head", expected="causal-lm")
+    recorder = Recorder(tf32=spec.precision == "tf32")
+    cache = _read_prompt(spec, spec.seq_len or TEXT_TOKENS, recorder)[1]
+    del cache
+    if spec.new_tokens > 1:
+        middle = (spec.seq_len or TEXT_TOKENS) + spec.new_tokens // 2
+        module, cache = _read_prompt(spec, middle, Recorder())
+        token = Recorder(tf32=spec.precision == "tf32")
+        token.phase = "decode"
+        _run(spec, module, spec.batch, 1, token, cache)
+        recorder.operations += [
+            replace(o, weight=o.weight * (spec.new_tokens - 1)) for o in token.operations
+        ]
+    return tuple(recorder.operations)
+
+
+def _read_prompt(spec: StepSpec, tokens: int, recorder: Recorder) -> tuple[Any, Any]:
+    """(network, cache of keys and values) after a prompt."""
+    import torch
+
+    network = build(
+        spec.model, batch=spec.batch, seq_len=tokens, head="causal-lm", attention=spec.attention
+    )
+    module = network.module.eval()
+    if spec.precision in ("fp16", "bf16"):
+        module.to({"fp16": torch.float16, "bf16": torch.bfloat16}[spec.precision])
+    recorder.phase = "prompt"
+    return module, _run(spec, module, spec.batch, tokens, recorder, None)
+
+
+def _run(
+    spec: StepSpec, module: Any, batch: int, tokens: int, recorder: Recorder, cache: Any
+) -> Any:
+    """One forward pass over some tokens on the meta device; returns the cache it leaves."""
+    import torch
+
+    ids = torch.zeros(batch, tokens, dtype=torch.int64, device="meta")
+    try:
+        with recording(recorder), as_on_a_gpu(recorder, None), torch.no_grad():
+            return module(ids, past_key_values=cache, use_cache=True).past_key_values
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise InputError(
+            f"{spec.model!r} cannot be traced generating: {type(error).__name__}: {first_line}",
+            key="model",
+        ) from error
+
+
 def _after_backward(recorder: Recorder, module: Any, spec: StepSpec) -> None:
     """Gradient accumulation (read two, write one) and the optimizer's pass."""
     trained = [p for p in module.parameters() if p.requires_grad]
@@ -224,7 +297,11 @@ def predict_step(gpu: GpuSpec, spec: StepSpec, c: Constants | None = None) -> St
     """
     if not gpu.supports(spec.precision):
         raise InputError(gpu.why_not(spec.precision))
-    return sum_up(gpu, trace(spec), c)
+    step = sum_up(gpu, trace(spec), c)
+    if spec.mode != "generate":
+        return step
+    high_s = GENERATING_HIGH * step.prediction.predicted_s
+    return replace(step, prediction=replace(step.prediction, high_s=high_s))
 
 
 def sum_up(gpu: GpuSpec, operations: Sequence[Operation], c: Constants | None = None) -> Step:

@@ -382,6 +382,10 @@ def _attention(
     heads, length, dim = query.shape[-3], query.shape[-2], query.shape[-1]
     batch = query.numel() // (heads * length * dim)
     precision = recorder.precision(query)
+    if key.shape[-2] != length:
+        # Tokens that look back at a cache: its keys and values are read once, little is computed.
+        recorder.move("attention to a cache", sum(_real_bytes(t) for t in (query, key, value)))
+        return torch.empty_like(query)
 
     def note(name: str, weight: float) -> None:
         recorder.add(

@@ -355,3 +355,36 @@ def test_classes_add_up_to_the_step(bert: str) -> None:
     found = predict_step(find("v100"), spec(bert, mode="training", optimizer="adamw")).prediction
     assert sum(found.classes.values()) == pytest.approx(found.predicted_s)
     assert {"matrix products", "attention", "normalisation", "optimizer"} <= set(found.classes)
+
+
+def test_generating_reads_the_prompt_once_and_the_weights_for_every_token() -> None:
+    one = StepSpec("gpt2-tiny", "generate", 2, 64, new_tokens=1)
+    many = StepSpec("gpt2-tiny", "generate", 2, 64, new_tokens=11)
+    prompt = [o for o in trace(one) if o.phase == "prompt"]
+    assert list(trace(one)) == prompt
+    assert flops(tuple(prompt)) == flops(trace(StepSpec("gpt2-tiny", "inference", 2, 64)))
+    decode = [o for o in trace(many) if o.phase == "decode"]
+    assert {o.weight for o in decode} == {10.0}
+    # Products of a token: one row a dialogue, whatever the prompt.
+    assert {dict(o.params)["m"] for o in products(tuple(decode))} == {2.0}
+    cached = [o for o in decode if o.name == "attention to a cache"]
+    longer = trace(StepSpec("gpt2-tiny", "generate", 2, 128, new_tokens=11))
+    more = [o for o in longer if o.name == "attention to a cache"]
+    assert len(cached) == len(more) == 2
+    # Keys and values of 70 and 134 tokens, the new one among them, and a query of one.
+    rows = [dict(o.params)["rows"] for o in (cached[0], more[0])]
+    assert rows[1] / rows[0] == pytest.approx((2 * 134 + 1) / (2 * 70 + 1), rel=1e-3)
+
+
+def test_only_language_models_generate() -> None:
+    with pytest.raises(InputError, match="bert-base generates no text"):
+        trace(StepSpec("bert-base", "generate"))
+    with pytest.raises(InputError, match="no adapter"):
+        trace(StepSpec("gpt2-tiny", "generate", adapter="lora"))
+
+
+def test_dialogue_is_predicted_as_generating() -> None:
+    gpu = find("a100-sxm4-40gb")
+    talk = {"model": "gpt2-tiny", "batch": 2, "context": 32, "new_tokens": 4}
+    same = {"model": "gpt2-tiny", "batch": 2, "seq_len": 32, "new_tokens": 4, "mode": "generate"}
+    assert predict(gpu, "dialogue", "fp16", talk) == predict(gpu, "model", "fp16", same)

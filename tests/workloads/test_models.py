@@ -547,3 +547,29 @@ def test_inputs_are_within_the_vocabulary_and_targets_within_the_classes() -> No
     assert 0 <= int(batch["input_ids"].min()) < int(batch["input_ids"].max()) < 30522
     assert batch["target0"].shape == (64, 16)
     assert int(batch["target0"].max()) == 8
+
+
+def test_generating_is_a_dialogue_checked_without_its_cache(device: Any) -> None:
+    spec = model(model="gpt2-tiny", mode="generate", seq_len=8, new_tokens=3)
+    assert spec.label() == "gpt2-tiny generate 1x8+3"
+    tokens: Any = spec.build(device, 1, "normal")()
+    assert tokens.shape == (1, 8 + 3 - 1)
+    found = spec.check(device, 1, "normal")
+    assert found is not None
+    assert found.ok
+    assert spec.params()["new_tokens"] == 3
+    assert "new_tokens" not in model(model="gpt2-tiny").params()
+
+
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        ({"model": "bert-tiny", "mode": "generate"}, "bert-tiny generates no text"),
+        ({"model": "gpt2-tiny", "mode": "generate", "optimizer": "sgd"}, "generate has no optim"),
+        ({"model": "gpt2-tiny", "mode": "generate", "adapter": "lora"}, "generate has no adapter"),
+        ({"model": "gpt2-tiny", "new_tokens": 3}, "inference has no new_tokens"),
+    ],
+)
+def test_what_generates_nothing_is_refused(params: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        model(**params)

@@ -15,7 +15,7 @@ from gpubench.ports import Device
 from gpubench.record import Accuracy, Fact
 from gpubench.spec import DeviceInfo, Work
 from gpubench.workloads.operands import rel_error, seeded_weights, torch_dtype
-from gpubench.workloads.parameters import Declared, chosen, sized
+from gpubench.workloads.parameters import Declared, chosen, read_field, sized
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +40,10 @@ class Dialogue(Declared):
     batch: int = sized("dialogues at once", 1)
     context: int = sized("tokens of the prompt", 128)
     new_tokens: int = sized("tokens generated", 32)
+    attention: str = chosen("eager or sdpa", ("eager", "sdpa"), "sdpa")
+    checkpoint: str = read_field(
+        "file or folder of weights; empty: random", lambda _name, value: str(value), ""
+    )
 
     def refuse_impossible(self) -> None:
         """The cache holds no more than the model's positions.
@@ -106,9 +110,13 @@ class Generation:
         with seeded_weights(device, seed):
             network = build(
                 spec.model, batch=spec.batch, seq_len=spec.context, head="causal-lm",
-                attention="sdpa", device=target,
+                attention=spec.attention, device=target,
             )  # fmt: skip
         module: Any = network.module
+        if spec.checkpoint:
+            from gpubench.workloads.models.checkpoint import load_weights
+
+            load_weights(module, spec.checkpoint)
         self.module = module.eval().to(torch_dtype(spec.precision))
         generator = torch.Generator().manual_seed(seed)
         words = int(self.module.config.vocab_size)

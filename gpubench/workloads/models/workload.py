@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from gpubench.errors import InputError, UnknownName
 from gpubench.model.networks import (
@@ -20,15 +20,20 @@ from gpubench.model.networks import (
     TEXT_TOKENS,
     TRANSFORMERS,
     VISION,
+    generates,
     is_path,
     read_config,
 )
+from gpubench.model.step import NEW_TOKENS
 from gpubench.ports import Call, Device
 from gpubench.record import Accuracy
 from gpubench.spec import DeviceInfo, Value, Work
 from gpubench.workloads.parameters import Declared, chosen, declared, flagged, read_field, sized
 
-MODES: Final = ("inference", "training", "train_to_quality")
+if TYPE_CHECKING:
+    from gpubench.workloads.applications.dialogue import Dialogue
+
+MODES: Final = ("inference", "training", "generate", "train_to_quality")
 QUALITY: Final = ("corpus", "target_f1", "learning_rate", "steps", "seed")
 """Parameters of ``train_to_quality`` alone."""
 ADAPTERS: Final = ("none", "lora")
@@ -80,7 +85,7 @@ class Model(Declared):
 
     precision: str
     model: str = read_field("a built-in name or a Hugging Face config.json", _model, MISSING)
-    mode: str = chosen("inference, training or train_to_quality", MODES, "inference")
+    mode: str = chosen("inference, training, generate or train_to_quality", MODES, "inference")
     batch: int = sized("samples of a step; of each part of it with accumulate", 1)
     seq_len: int = sized("tokens of a sample; 0: the model's usual", 0, least=0)
     image_size: int = sized("pixels along a side of an image", IMAGE_SIZE, least=64)
@@ -104,6 +109,7 @@ class Model(Declared):
     learning_rate: float = read_field("of the optimizer, while learning", _positive, 1e-3)
     steps: int = sized("steps after which learning ends in any case", 600)
     seed: int = sized("of weights and samples, while learning", 0, least=0)
+    new_tokens: int = sized("tokens generated after a prompt of seq_len", NEW_TOKENS)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Value], precision: str) -> Self:
@@ -132,8 +138,14 @@ class Model(Declared):
             raise InputError(f"{self.model} has no head {self.head!r}", key="head", expected="none")
         if self.is_text and self.head == "image-classification":
             raise InputError("that head is for images", key="head", expected="one for text")
-        if self.mode == "inference":
+        if not self.trains:
             self._refuse_training()
+        if self.mode == "generate":
+            self._refuse_what_generates_nothing()
+        elif self.new_tokens != NEW_TOKENS:
+            raise InputError(
+                f"{self.mode} has no new_tokens", key="new_tokens", expected="mode: generate"
+            )
         if self.mode == "train_to_quality":
             self._refuse_what_learns_no_names()
         else:
@@ -153,12 +165,23 @@ class Model(Declared):
         given = {
             "optimizer": self.optimizer != "none", "frozen_backbone": self.frozen_backbone,
             "accumulate": self.accumulate > 1, "checkpointing": self.checkpointing,
+            "adapter": self.mode == "generate" and self.adapter != "none",
+            "compile": self.mode == "generate" and self.compile,
         }  # fmt: skip
         for name, there in given.items():
             if there:
                 raise InputError(
-                    f"inference has no {name}", key=name, expected="mode: training beside it"
+                    f"{self.mode} has no {name}", key=name, expected="mode: training beside it"
                 )
+
+    def _refuse_what_generates_nothing(self) -> None:
+        if self.model in BUILT_IN and not generates(self.model):
+            raise InputError(
+                f"{self.model} generates no text", key="model",
+                expected=f"one of {', '.join(filter(generates, BUILT_IN))}, or a config.json",
+            )  # fmt: skip
+        if self.head not in ("", "causal-lm"):
+            raise InputError("only a language model generates", key="head", expected="causal-lm")
 
     def _refuse_what_learns_no_names(self) -> None:
         if not self.is_text or self.head != "token-classification":
@@ -194,6 +217,8 @@ class Model(Declared):
             found = {k: v for k, v in found.items() if k not in QUALITY}
         elif not self.corpus:
             del found["corpus"]
+        if self.mode != "generate":
+            del found["new_tokens"]
         return found
 
     @property
@@ -230,12 +255,14 @@ class Model(Declared):
     @property
     def trains(self) -> bool:
         """Whether it is a training step."""
-        return self.mode != "inference"
+        return self.mode in ("training", "train_to_quality")
 
     def label(self) -> str:
         """E.g. ``bert-base training 32x128 adamw lora``."""
         name = Path(self.model).parent.name if is_path(self.model) else self.model
         size = f"{self.batch}x{self.length}" if self.length else f"{self.batch}"
+        if self.mode == "generate":
+            size += f"+{self.new_tokens}"
         if self.image_size != IMAGE_SIZE:
             size += f"x{self.image_size}px"
         said = {
@@ -273,15 +300,28 @@ class Model(Declared):
         Raises:
             Unsupported: the batch does not fit; the reason says the largest that does.
         """
+        if self.mode == "generate":
+            return self._dialogue().build(device, seed, data)
         from gpubench.workloads.models.fitting import fitted_step
 
         return fitted_step(self, device, seed, data)
 
     def check(self, device: Device, seed: int, data: str) -> Accuracy | None:
         """Gradients, or outputs, of a few samples against FP64; None where too large."""
+        if self.mode == "generate":
+            return self._dialogue().check(device, seed, data)
         from gpubench.workloads.models.checking import checked
 
         return checked(self, device, seed, data)
+
+    def _dialogue(self) -> Dialogue:
+        """The same work as workload ``dialogue`` does it, for any configuration."""
+        from gpubench.workloads.applications.dialogue import Dialogue
+
+        return Dialogue(
+            precision=self.precision, model=self.model, batch=self.batch, context=self.length,
+            new_tokens=self.new_tokens, attention=self.attention, checkpoint=self.checkpoint,
+        )  # fmt: skip
 
 
 def _has_compiler() -> bool:

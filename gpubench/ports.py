@@ -68,6 +68,28 @@ class Timer(Protocol):
         """Take a few samples, at most ``most``."""
 
 
+class Ranks(Protocol):
+    """The ranks that run a case together, as one of them sees it."""
+
+    rank: int
+    world: int
+
+    def data(self, size: int) -> Any:
+        """Torch's process group of the first ``size`` ranks; asked for on every rank."""
+
+    def max(self, values: Sequence[float]) -> list[float]:
+        """The largest over all ranks, one by one, on every rank."""
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+
+
+def ranks_of(device: Device) -> Ranks | None:
+    """The ranks that a device is one of; None for a device alone."""
+    found: Ranks | None = getattr(device, "group", None)
+    return found
+
+
 class Device(Protocol):
     """A device: describes itself, keeps time, prepares precisions."""
 

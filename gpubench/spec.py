@@ -88,6 +88,7 @@ class DeviceInfo:
         sm_count: streaming multiprocessors, or CPU cores in use.
         unsupported: precision -> why this device does not have it.
         note: one line on how this device came to be chosen.
+        world_size: ranks that run together, each with such a device.
     """
 
     type: str
@@ -102,6 +103,7 @@ class DeviceInfo:
     sm_count: int | None = None
     unsupported: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    world_size: int = 1
 
     @property
     def torch_name(self) -> str:

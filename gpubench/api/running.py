@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gpubench import suite as suites
 from gpubench.api.expecting import stored_calibration, with_model
 from gpubench.errors import GpubenchError, InputError
+from gpubench.launch.job import current as current_job
 from gpubench.launch.local import LocalLauncher
 from gpubench.plan import make_plan
 from gpubench.record import Environment, Record, Run
@@ -63,6 +64,7 @@ class RunRequest:
     timeout_s: float | None = None
     lock_clocks: bool = False
     profiling: Profiling | None = None
+    nproc: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def plan_suites(
 def dry_run(request: RunRequest) -> list[Plan]:
     """The plans that a run would follow on this device; nothing is measured or stored."""
     loaded = load_suites(request.suites, request.settings)
-    with LocalLauncher(request.device) as launcher:
+    with LocalLauncher(request.device, nproc=request.nproc, job=current_job()) as launcher:
         info, _ = launcher.connect()
         plans = plan_suites(request, loaded, info, _seed(request))
         return [launcher.expand(p) for p in plans]
@@ -138,6 +140,8 @@ def run(request: RunRequest, listener: Listener) -> list[RunResult]:
             quick=request.quick,
             folder=loaded[0].folder,
             profiling=request.profiling,
+            nproc=request.nproc,
+            job=current_job(),
         ) as launcher,
     ):
         deliver_spooled(store, listener)
@@ -179,7 +183,12 @@ def resume(name: str, request: RunRequest, listener: Listener) -> RunResult:
         loaded = load_suites(again.suites, again.settings)
         folder = loaded[0].folder
         with LocalLauncher(
-            again.device, quick=again.quick, folder=folder, profiling=again.profiling
+            again.device,
+            quick=again.quick,
+            folder=folder,
+            profiling=again.profiling,
+            nproc=again.nproc,
+            job=current_job(),
         ) as launcher:
             info, environment = launcher.connect()
             listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
@@ -234,6 +243,7 @@ def _new_run(request: RunRequest, name: str, plan: Plan, environment: Environmen
             "lock_clocks": request.lock_clocks,
             "plan": plan_digest(plan),
             "profiling": asdict(request.profiling) if request.profiling else None,
+            "nproc": request.nproc,
         },
     )
 
@@ -260,6 +270,7 @@ def _resumed_request(request: RunRequest, head: Run) -> RunRequest:
         timeout_s=past["timeout_s"],
         lock_clocks=bool(past["lock_clocks"]),
         profiling=Profiling(**past["profiling"]) if past.get("profiling") else None,
+        nproc=int(past.get("nproc", 1)),
     )
 
 

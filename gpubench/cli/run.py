@@ -45,6 +45,8 @@ T = TypeVar("T")
               help="Wall time per case before it is killed.")  # fmt: skip
 @click.option("--lock-clocks", is_flag=True, help="Lock the SM clock to its base (needs root).")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of order and inputs. [random]")
+@click.option("--nproc", type=click.IntRange(1, 1024), default=1, metavar="N",
+              help="Ranks on this machine, each with a GPU of its own. [1]")  # fmt: skip
 @click.option("--fail-on", "gates", multiple=True, metavar="FLAG",
               help="Exit 1 if a case has this flag (noisy, ...). Repeatable.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print the report's path only.")
@@ -58,6 +60,7 @@ def run(suites: tuple[str, ...], **options: Any) -> None:
         raise InputError("no suite given", expected="e.g. gpubench run tensorcore")
     if options["resume"] and len(suites) > 1:
         raise InputError("--resume continues one run", expected="at most one SUITE with it")
+    follow_job(options["nproc"])
     gates = checked_gates(options["gates"])
     request = request_of(suites, options)
     if options["dry_run"]:
@@ -86,7 +89,27 @@ def request_of(
         timeout_s=options["timeout"],
         lock_clocks=options["lock_clocks"],
         profiling=profiling,
+        nproc=options.get("nproc", 1),
     )
+
+
+def follow_job(nproc: int) -> None:
+    """In a job of torchrun or Slurm: every rank but the first only brings its device, and ends.
+
+    Raises:
+        InputError: ``--nproc`` within a job, which has its ranks already.
+    """
+    from gpubench.launch.job import current, follow
+
+    job = current()
+    if job is None:
+        return
+    if nproc > 1:
+        raise InputError(
+            f"--nproc within a job of {job.by} with {job.world} ranks", expected="no --nproc"
+        )
+    if job.rank > 0:
+        raise SystemExit(follow(job))
 
 
 def checked_gates(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -59,6 +59,10 @@ FACTS: Final[Mapping[str, tuple[str, str]]] = {
     "gpu.persistence": ("Persistence mode", ""),
     "gpu.temperature_c": ("Temperature at start", "°C"),
     "gpu.nvml": ("NVML", ""),
+    "group.ranks": ("Ranks", ""),
+    "group.nodes": ("Nodes of the ranks", ""),
+    "group.hosts": ("Hosts of the ranks", ""),
+    "group.backend": ("Backend of collectives", ""),
     "git.commit": ("Commit of the working folder", ""),
     "git.dirty": ("Uncommitted changes", ""),
 }

@@ -29,7 +29,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -78,12 +78,13 @@ class Worker:
 
     def serve(self) -> int:
         """Answer messages until the input ends; returns the exit status."""
-        hello = self._source.readline()
-        if not hello:
+        lines = self._lines()
+        hello = next(lines, None)
+        if hello is None:
             return 0
         message = json.loads(hello)
         try:
-            device, _note = open_device(message["device"])
+            device = self._open(message["device"])
         except InputError as error:
             self._send({"event": "refused", "problem": error.problem, "expected": error.expected})
             return 0
@@ -98,7 +99,7 @@ class Worker:
         # What the imports made stays: collecting it anew before each case takes 0.1 s.
         gc.collect()
         gc.freeze()
-        for line in self._source:
+        for line in lines:
             request = json.loads(line)
             if request["op"] == "expand":
                 self._expand(device, decode_case(request["case"], None))
@@ -106,6 +107,22 @@ class Worker:
                 self._serve_case(runner, request)
             # A sticky error has been told; the parent starts a fresh process.
         return 0
+
+    def _lines(self) -> Iterator[str]:
+        """Messages to this worker, until there are no more."""
+        return iter(self._source)
+
+    def _open(self, request: str) -> Device:
+        """The device that was asked for.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+        return open_device(request)[0]
+
+    def _more_facts(self) -> Mapping[str, Fact]:
+        """What else belongs to the environment."""
+        return {}
 
     def _runner(self, device: Device, quick: bool, profiling: Profiling | None) -> Any:
         from gpubench.engine.environment import capture
@@ -123,7 +140,7 @@ class Worker:
             {
                 "event": "ready",
                 "device": asdict(device.info),
-                "environment": dict(environment.facts),
+                "environment": {**environment.facts, **self._more_facts()},
             }
         )
         profiler = open_profiler(device, profiling) if profiling else None

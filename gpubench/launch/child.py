@@ -37,17 +37,19 @@ class Child:
     Args:
         memory_limit_bytes: resident memory at which it is ended; None for no limit.
         environment: variables beside those of this process.
+        command: module and arguments of a worker other than the usual one.
     """
 
     def __init__(
         self,
         memory_limit_bytes: int | None = None,
         environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = ("gpubench.engine.worker",),
     ) -> None:
         self._limit = memory_limit_bytes
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gpubench.engine.worker"],
+            [sys.executable, "-m", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -137,6 +139,9 @@ class Child:
                 raise CaseFailed("crash", "the worker wrote what is no message") from None
             if message["event"] in events:
                 return dict(message)
+            if message["event"] == "lost":
+                self.kill()
+                raise CaseFailed(message["kind"], message["reason"])
             if listen is not None:
                 listen(message)
 

@@ -21,6 +21,7 @@ from gpubench.engine.peaks import peaks_of
 from gpubench.engine.trust import with_flags
 from gpubench.errors import CaseFailed, GpubenchError
 from gpubench.launch.child import Child
+from gpubench.launch.job import Job
 from gpubench.plan import expanded
 from gpubench.ports import Variant
 from gpubench.record import (
@@ -53,6 +54,8 @@ class LocalLauncher:
             all that is available when the launcher is made.
         folder: where the first suite's own code lies, as in ``Plan.folder``.
         profiling: what `gpubench profile` adds to every case.
+        nproc: ranks that a worker is made of, by torchrun's engine.
+        job: the job of torchrun or Slurm that this process is rank 0 of.
     """
 
     def __init__(
@@ -63,7 +66,10 @@ class LocalLauncher:
         memory_limit_bytes: int | None = None,
         folder: str | None = None,
         profiling: Profiling | None = None,
+        nproc: int = 1,
+        job: Job | None = None,
     ) -> None:
+        self._nproc, self._job = nproc, job
         self._profiling = profiling
         self._request, self._quick = device, quick
         self._limit = memory_limit_bytes or available_memory_bytes()
@@ -89,7 +95,8 @@ class LocalLauncher:
         self.info = device_info(message["device"])
         facts: Mapping[str, Fact] = message["environment"]
         # Later workers must get the very device that was described, not "auto" again.
-        self._request = self.info.torch_name
+        together = self.info.world_size > 1
+        self._request = self.info.type if together else self.info.torch_name
         return self.info, Environment(facts)
 
     def expand(self, plan: Plan) -> Plan:
@@ -160,7 +167,8 @@ class LocalLauncher:
         """A worker for this precision mode; a fresh one if the last served another."""
         # Two suites may each have a module of the same name: they never share a process.
         stranger = self._folder != self._started_for
-        if self._child is not None and (stranger or self._mode not in (None, mode)):
+        changed = stranger or self._mode not in (None, mode)
+        if self._child is not None and changed and self._job is None:
             self.close()
         if self._child is None:
             self._start()
@@ -169,7 +177,13 @@ class LocalLauncher:
         return self._child
 
     def _start(self) -> Mapping[str, Any]:
-        self._child, self._mode = Child(self._limit, self._capturing()), None
+        if self._job is not None and self.worker_starts:
+            raise GpubenchError(
+                f"the ranks of this job ({self._job.by}) cannot be started again; what was"
+                " measured is stored: start a new job with --resume"
+            )
+        environment = {**self._capturing(), **(self._job.environment if self._job else {})}
+        self._child, self._mode = Child(self._limit, environment, self._command()), None
         self._started_for = self._folder
         self.worker_starts += 1
         path = user_path(self._folder)
@@ -180,6 +194,13 @@ class LocalLauncher:
         except GpubenchError:
             self._drop()
             raise
+
+    def _command(self) -> Sequence[str]:
+        if self._job is not None:
+            return ("gpubench.engine.group", "--join")
+        if self._nproc > 1:
+            return ("gpubench.engine.group", "--nproc", str(self._nproc))
+        return ("gpubench.engine.worker",)
 
     def _capturing(self) -> Mapping[str, str]:
         """What makes NVTX tell a profiled worker everybody's ranges; nothing outside `profile`."""

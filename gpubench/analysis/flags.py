@@ -49,6 +49,13 @@ FLAGS: Final[dict[str, FlagInfo]] = {
         "Tensor Core kernels ran in a case that should be true FP32 on CUDA cores.",
         "Check the precision switches below, `NVIDIA_TF32_OVERRIDE` first.",
     ),
+    "functional_only": FlagInfo(
+        "functional only",
+        "warn",
+        "{cases} ran between CPU ranks over Gloo: that they work, not how fast.",
+        "Ranks of one host share its cores and talk through memory: no figure for any network.",
+        "Run it on GPUs: `--nproc N`, torchrun or srun.",
+    ),
     "below_floor": FlagInfo(
         "below clock floor",
         "warn",

@@ -10,7 +10,8 @@ from gpubench.stats import drift, summarize
 from gpubench.stopping import DRIFT_FACTOR
 
 FLAGS = (
-    "wrong_result", "throttled", "contended", "power_capped", "launch_bound", "below_floor",
+    "wrong_result", "functional_only", "throttled", "contended", "power_capped", "launch_bound",
+    "below_floor",
     "few_samples", "drifting", "noisy", "budget", "above_peak", "hot_cache",
     "tensor_cores_not_used", "quick",
 )  # fmt: skip
@@ -49,6 +50,7 @@ def flags_of(
         # On CPU, hot is what every peer measures and what the summary says anyway.
         "hot_cache": device.type == "cuda" and fits and m.cache in ("hot", "rotating"),
         "tensor_cores_not_used": asked_not_used(m.tensor_cores, case),
+        "functional_only": device.type == "cpu" and device.world_size > 1,
         "quick": quick,
     }
     return tuple(name for name in FLAGS if tests[name])

@@ -235,6 +235,8 @@ def open_probe(device: DeviceInfo) -> tuple[Sampler | None, Mapping[str, Fact]]:
     from gpubench.telemetry.sampler import Sampler
 
     facts = sensor_facts(device)
+    if device.type == "cpu" and device.world_size > 1:
+        return None, {**facts, "sensor.sampler": "ranks of a host would count as each other's load"}
     if device.type == "cuda" and facts["gpu.nvml"] != "in use":
         return None, facts
     try:

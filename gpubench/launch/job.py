@@ -52,7 +52,9 @@ def current(variables: Mapping[str, str] | None = None) -> Job | None:
 
 def _slurm(env: Mapping[str, str]) -> Job:
     rank, world = int(env["SLURM_PROCID"]), int(env["SLURM_STEP_NUM_TASKS"])
-    address = env.get("MASTER_ADDR") or env.get("SLURM_LAUNCH_NODE_IPADDR") or _first_host(env)
+    if world == 1:
+        return Job("srun", rank, world)
+    address = env.get("MASTER_ADDR") or _first_host(env)
     # Every rank must come to the same number, and jobs beside each other to different ones.
     number = int(env.get("SLURM_JOB_ID", "0")) + int(env.get("SLURM_STEP_ID", "0"))
     return Job(

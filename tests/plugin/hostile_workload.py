@@ -28,19 +28,25 @@ class Hostile:
     behaviour: str
     precision: str = "fp32"
     index: int = 0
+    rank: int = -1
 
     @classmethod
     def parameters(cls) -> Mapping[str, str]:
-        return {"behaviour": "what to do", "index": "tells cases apart"}
+        return {
+            "behaviour": "what to do", "index": "tells cases apart",
+            "rank": "the only rank that does it; -1: all",
+        }  # fmt: skip
 
     @classmethod
     def from_params(cls, params: Mapping[str, Value], precision: str) -> Hostile:
         if params.get("behaviour") not in BEHAVIOURS:
             raise InputError("no such behaviour", key="behaviour")
-        return cls(str(params["behaviour"]), precision, int(params.get("index", 0)))
+        index, rank = int(params.get("index", 0)), int(params.get("rank", -1))
+        return cls(str(params["behaviour"]), precision, index, rank)
 
     def params(self) -> Mapping[str, Value]:
-        return {"behaviour": self.behaviour, "index": self.index}
+        found = {"behaviour": self.behaviour, "index": self.index}
+        return found if self.rank < 0 else {**found, "rank": self.rank}
 
     def identity(self) -> Mapping[str, Value]:
         return self.params()
@@ -76,6 +82,8 @@ class Hostile:
         return Accuracy(error, 1e-3, "made up")
 
     def build(self, device: object, seed: int, data: str) -> object:
+        if self.rank >= 0 and os.environ.get("RANK") != str(self.rank):
+            return self.do_ok
         return getattr(self, f"do_{self.behaviour}")
 
     def do_ok(self) -> None:

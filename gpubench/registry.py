@@ -36,6 +36,7 @@ WORKLOADS: Final[dict[str, str]] = {
     "dialogue": "gpubench.workloads.applications.dialogue:Dialogue",
     "stream": "gpubench.workloads.applications.stream:Stream",
     "ranking": "gpubench.workloads.applications.ranking:Ranking",
+    "data_parallel": "gpubench.workloads.data_parallel:DataParallel",
     "collective": "gpubench.workloads.collectives:Collective",
     "memcpy": "gpubench.workloads.memcpy:Memcpy",
     "model": "gpubench.workloads.models.workload:Model",

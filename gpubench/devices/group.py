@@ -69,19 +69,15 @@ class Group:
 
     def data(self, size: int) -> Any:
         """The process group of the first ``size`` ranks, for what is measured; on every rank."""
+        limit = timedelta(seconds=max(1.0, self.timeout_s))
         if size not in self._data:
             self._data[size] = dist.new_group(
-                list(range(size)), backend=self.backend,
-                timeout=timedelta(seconds=max(1.0, self.timeout_s)),
-            )  # fmt: skip
+                list(range(size)), backend=self.backend, timeout=limit
+            )
+        elif self.rank < size:
+            # Cases differ in how long they may take; connections are made once.
+            dist.distributed_c10d._set_pg_timeout(limit, self._data[size])
         return self._data[size]
-
-    def forget(self) -> None:
-        """Drop the groups of what is measured, for others with another timeout; on every rank."""
-        for one in self._data.values():
-            if one is not dist.GroupMember.NON_GROUP_MEMBER:
-                dist.destroy_process_group(one)
-        self._data.clear()
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""

@@ -86,7 +86,6 @@ class Rank(Worker):
         case = with_work(decode_case(message["case"], None))
         self._case += 1
         self._group.timeout_s = MEETING_SHARE * case.policy.timeout_s
-        self._group.forget()
         done = threading.Event()
         if self._group.rank == 0:
             threading.Thread(target=self._watch, args=(self._case, case, done), daemon=True).start()

@@ -24,6 +24,7 @@ from gpubench.report.figures import MAX_FIGURES
 from gpubench.report.quality import quality_sections
 from gpubench.report.roofline import roofline_figure
 from gpubench.report.rows import columns_and_rows, failure_views, skip_groups
+from gpubench.report.scaling import scaling_sections
 from gpubench.report.shares import share_sections
 from gpubench.report.steps import step_sections
 from gpubench.report.timeline import timeline_figures
@@ -199,6 +200,7 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
     if not any(r.summary for r in rows):
         return ()
     return (
+        *scaling_sections(rows, ids),
         *application_sections(rows, ids),
         *step_sections(rows, ids),
         *share_sections(rows, ids),

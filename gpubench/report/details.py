@@ -12,6 +12,7 @@ from gpubench.analysis.tensor_cores import likely_cause, truth_table
 from gpubench.record import Failure, Measurement, Summary
 from gpubench.report.applications import application_facts
 from gpubench.report.quality import PREFIX, quality_facts
+from gpubench.report.scaling import scaling_facts
 from gpubench.report.shares import share_facts
 from gpubench.report.steps import step_facts
 from gpubench.report.view import Fact, Group
@@ -56,7 +57,7 @@ FACT_NAMES: Mapping[str, str] = {
 """Facts of a measurement by their names for people; others are shown by their keys."""
 
 
-TOLD = ("dialogue.", "ranking.", "stream.")
+TOLD = ("dialogue.", "parallel.", "ranking.", "stream.")
 """Facts that stand under headings of their own."""
 
 
@@ -69,6 +70,7 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("Time per call", tuple(_time(s))),
             Group("How it was measured", tuple(_method(m, s))),
             Group("What follows", tuple(_derived(result, names))),
+            Group("Between the ranks", tuple(scaling_facts(result))),
             Group("What users wait for", tuple(application_facts(result))),
             Group("The step", tuple(step_facts(result))),
             Group("What the step is made of", tuple(share_facts(result))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gpubench.errors import CaseFailed
@@ -30,9 +30,18 @@ class Step:
 
     It knows where its time goes (``ranges``) and what it takes (``observe``), both asked
     after the timing in passes of their own.
+
+    Args:
+        seed: of weights, dropout and samples.
+        wrap: makes of the network what is run, before the optimizer sees its parameters.
+        samples_seed: of the samples, where ranks with equal weights draw others.
     """
 
-    def __init__(self, spec: Model, device: Device, seed: int, data: str) -> None:
+    def __init__(
+        self, spec: Model, device: Device, seed: int, data: str,
+        wrap: Callable[[torch.nn.Module], torch.nn.Module] | None = None,
+        samples_seed: int | None = None,
+    ) -> None:  # fmt: skip
         import torch
 
         self.spec, self._where = spec, device.info.torch_name
@@ -41,19 +50,25 @@ class Step:
         with seeded_weights(device, seed):
             self.made: Assembled = assemble(spec, self._where)
         self._halved = tuple(n for n, (_, is_ids, _w) in self.made.shapes.items() if not is_ids)
-        self.pool = Pool(self.made, spec.batch, seed, data, pinned=cuda)
+        self._run_module: Any = wrap(self.made.module) if wrap else self.made.module
+        drawn = seed if samples_seed is None else samples_seed
+        self.pool = Pool(self.made, spec.batch, drawn, data, pinned=cuda)
         self._batches = [self._moved(self.pool.draw()) for _ in range(spec.accumulate)]
         self.optimizer = optimizer_of(spec, self.made.module)
         self._scaler = torch.amp.GradScaler(
             device.info.type, enabled=spec.trains and spec.precision == "fp16"
         )
         self._type = device.info.type
-        self._run_module: Any = self.made.module
         if spec.compile:
             self._run_module = torch.compile(self.made.module)
         begun = time.perf_counter()
         self._first(device)
         self.first_s = time.perf_counter() - begun
+
+    @property
+    def run_module(self) -> Any:
+        """What is run: the network, wrapped where it was asked for."""
+        return self._run_module
 
     def __call__(self) -> object:
         """One step on the batches that lie on the device."""

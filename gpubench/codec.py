@@ -34,7 +34,7 @@ from gpubench.record import (
     TensorCoreUse,
 )
 from gpubench.spec import Case, Policy, Work
-from gpubench.stats import summarize
+from gpubench.stats import joules_per, summarize
 
 SCHEMA_VERSION: Final = 1
 
@@ -95,7 +95,9 @@ def encode_record(record: Record) -> Json:
         "work": asdict(work) if work else None,
         "peaks": asdict(record.peaks),
         "model": asdict(record.model),
-        "energy": asdict(record.energy),
+        # Per what is for readers, as a summary is: made anew from joules and work.
+        "energy": asdict(record.energy)
+        | {f"joules_per_{unit.lower()}": j for unit, j in joules_per(record).items()},
         "ranges": [],
         "flags": [],
     }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from gpubench.record import Samples, Summary
+from gpubench.record import Measurement, Record, Samples, Summary
 
 LEVEL = 0.95
 """Coverage asked of the interval of the median."""
@@ -153,3 +153,22 @@ def geometric_mean(values: Sequence[float]) -> float:
     if not values:
         raise ValueError("geometric mean of no values")
     return math.exp(math.fsum(math.log(v) for v in values) / len(values))
+
+
+def joules_per(record: Record) -> Mapping[str, float]:
+    """Unit of work -> joules; empty where the energy of a call is not known.
+
+    FLOPs are those counted for the step, else those of the case.
+    """
+    joules, outcome, work = record.energy.joules, record.outcome, record.case.work
+    if joules is None or not isinstance(outcome, Measurement):
+        return {}
+    found = {}
+    for unit in ("sample", "token"):
+        amount = outcome.facts.get(f"{unit}s_per_step")
+        if isinstance(amount, int | float) and amount > 0:
+            found[unit] = joules / amount
+    flops = outcome.facts.get("flops_per_step") or (work.flops if work else None)
+    if isinstance(flops, int | float) and flops > 0:
+        found["TFLOP"] = joules / (flops / 1e12)
+    return found

@@ -89,14 +89,15 @@ def profile_table(records: tuple[Record, ...]) -> Any:
     from rich.table import Table
 
     from gpubench.record import Measurement
-    from gpubench.stats import summarize
+    from gpubench.stats import joules_per, summarize
     from gpubench.units import scaled
 
-    table = Table("case", "precision", "time", "energy per call", "kernels, share of their time")
+    table = Table("case", "precision", "time", "energy", "kernels, share of their time")
     for r in records:
         if not isinstance(r.outcome, Measurement):
             continue
-        energy = scaled(r.energy.joules, "J") if r.energy.joules is not None else "–"
+        energy = f"{scaled(r.energy.joules, 'J')}/call" if r.energy.joules is not None else "–"
+        energy += "".join(f"\n{scaled(j, 'J')}/{unit}" for unit, j in joules_per(r).items())
         table.add_row(
             f"{r.case.benchmark} {r.case.label}", r.case.precision,
             scaled(summarize(r.outcome.samples).median_s, "s"), energy, kernels_text(r.outcome),

@@ -172,10 +172,10 @@ def log_ticks(low: float, high: float, unit: str, pad: float = 0.06) -> dict[str
     return {"type": "log", "tickvals": shown, "ticktext": text, "range": [first, last]}
 
 
-def linear_ticks(high: float, unit: str) -> dict[str, Any]:
-    """A linear axis from zero with ticks written in ``unit``."""
+def linear_ticks(high: float, unit: str, most: int = 5) -> dict[str, Any]:
+    """A linear axis from zero with about ``most`` ticks, written in ``unit``."""
     top = high * 1.08
-    raw = top / 5
+    raw = top / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw)
     shown = [i * step for i in range(int(top / step) + 1)]

@@ -22,6 +22,7 @@ from gpubench.report.errors import error_figures
 from gpubench.report.expectations import model_figures
 from gpubench.report.figures import MAX_FIGURES
 from gpubench.report.quality import quality_sections
+from gpubench.report.ranges import range_sections
 from gpubench.report.roofline import roofline_figure
 from gpubench.report.rows import columns_and_rows, failure_views, skip_groups
 from gpubench.report.scaling import scaling_sections
@@ -221,6 +222,7 @@ def _sections(rows: Sequence[Result], ids: Ids) -> tuple[ChartSection, ...]:
         _section(f"{ids.prefix}errors", "Error against FP64",
                  error_figures(rows, ids),
                  "No error chart: no result has an error against FP64 to show."),
+        *range_sections(rows, ids),
         *_timeline(rows, ids),
         _section(f"{ids.prefix}noise-section", "Sample distributions",
                  [f for f in [noise_figure(rows, ids)] if f],

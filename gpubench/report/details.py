@@ -12,15 +12,17 @@ from gpubench.analysis.tensor_cores import likely_cause, truth_table
 from gpubench.record import Failure, Measurement, Summary
 from gpubench.report.applications import application_facts
 from gpubench.report.quality import PREFIX, quality_facts
+from gpubench.report.ranges import range_facts
 from gpubench.report.scaling import scaling_facts
 from gpubench.report.shares import share_facts
 from gpubench.report.steps import step_facts
 from gpubench.report.view import Fact, Group
 from gpubench.report.wording import CACHES, FAILURES, METHODS, STOPS, TENSOR_CORES, explained
-from gpubench.stats import quantile
+from gpubench.stats import joules_per, quantile
 from gpubench.units import METRICS, bytes_iec, percent, scaled, show, significant
 
 _MAX_KERNELS = 8
+_MAX_MODULES = 16
 FACT_NAMES: Mapping[str, str] = {
     "cudnn.version": "cuDNN",
     "cudnn.engine": "cuDNN engine",
@@ -79,8 +81,10 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("Correctness", tuple(_correctness(result, m))),
             Group("Did Tensor Cores run?", tuple(_witnesses(result))),
             Group("As it ran", tuple(as_it_ran(m))),
+            Group("Ranges", tuple(range_facts(m.ranges))),
             Group("Kernels", tuple(_kernels(m))),
-            Group("Sensors", tuple(_sensors(m))),
+            Group("Kernels by module", tuple(_modules(m))),
+            Group("Sensors", tuple(_sensors(result, m))),
         ]
     groups.append(Group("Case", tuple(_case(result))))
     return tuple(g for g in groups if g.facts)
@@ -231,13 +235,32 @@ def _kernels(m: Measurement) -> Iterable[Fact]:
         share = percent(k.time_s / whole) if whole > 0 else "–"
         launches = f"{k.count:g} a call"
         grid = f", grid {'x'.join(map(str, k.grid))}, block {'x'.join(map(str, k.block))}"
-        yield Fact(k.name, f"{share}, {scaled(k.time_s, 's')}, {launches}{grid if k.grid else ''}")
+        shape = grid if k.grid else ""
+        why = f"in {k.module}" if k.module else ""
+        yield Fact(k.name, f"{share}, {scaled(k.time_s, 's')}, {launches}{shape}", why)
     if len(m.kernels) > _MAX_KERNELS:
         rest = sum(k.time_s for k in m.kernels[_MAX_KERNELS:])
         yield Fact(f"{len(m.kernels) - _MAX_KERNELS} more", scaled(rest, "s"))
 
 
-def _sensors(m: Measurement) -> Iterable[Fact]:
+def _modules(m: Measurement) -> Iterable[Fact]:
+    """Device time by module of the network, repeated layers as one, by their share."""
+    times: dict[str, float] = {}
+    for k in m.kernels:
+        name = k.module or "outside of modules"
+        times[name] = times.get(name, 0.0) + k.time_s
+    if not any(k.module for k in m.kernels):
+        return
+    whole = sum(times.values())
+    ordered = sorted(times.items(), key=lambda item: -item[1])
+    for name, took_s in ordered[:_MAX_MODULES]:
+        yield Fact(name, f"{percent(took_s / whole) if whole > 0 else '–'}, {scaled(took_s, 's')}")
+    rest = ordered[_MAX_MODULES:]
+    if rest:
+        yield Fact(f"{len(rest)} more", scaled(sum(t for _, t in rest), "s"))
+
+
+def _sensors(result: Result, m: Measurement) -> Iterable[Fact]:
     metrics = dict.fromkeys(name for r in m.readings for name in r.values)
     for name in metrics:
         values = sorted(r.values[name] for r in m.readings if name in r.values)
@@ -246,6 +269,11 @@ def _sensors(m: Measurement) -> Iterable[Fact]:
         yield Fact(title, f"{parts[1]} (from {parts[0]} to {parts[2]})")
     for reason in dict.fromkeys(reason for r in m.readings for reason in r.reasons):
         yield Fact("Clock event", reason)
+    for key, why in result.run.environment.facts.items():
+        sensor = key.removeprefix("sensor.")
+        if sensor != key and sensor not in metrics and why is not None:
+            title = METRICS[sensor].title if sensor in METRICS else sensor.replace("_", " ")
+            yield Fact(title, "–", str(why))
 
 
 def _metric(name: str, value: float) -> str:
@@ -268,7 +296,11 @@ def _case(result: Result) -> Iterable[Fact]:
         )
         if energy.joules is not None:
             method = f" ({energy.method})" if energy.method else ""
-            yield Fact("Energy per call", show("energy_j", energy.joules) + method)
+            yield Fact(
+                "Energy per call", show("energy_j", energy.joules) + method, energy.reason or ""
+            )
+            for what, joules in joules_per(record).items():
+                yield Fact(f"Energy per {what}", show("energy_j", joules))
         else:
             yield Fact("Energy per call", "–", energy.reason or "not measured")
     if record.started_at:

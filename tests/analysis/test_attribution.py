@@ -7,8 +7,10 @@ import pytest
 
 from gpubench.analysis.attribution import attribute
 from gpubench.analysis.results import results
-from gpubench.record import DeviceRef, Modelled, Reading, Run, Samples
-from tests.builders import measurement, record
+from gpubench.catalogue import find
+from gpubench.model.prediction import predict
+from gpubench.record import DeviceRef, Kernel, Modelled, Reading, Run, Samples
+from tests.builders import gemm_case, measurement, record
 
 RUN = Run(id="r", suite="s", started_at="2026-01-01T00:00:00+00:00")
 
@@ -66,6 +68,49 @@ def test_a_host_that_is_too_slow_is_the_launch() -> None:
 def test_hints_have_no_seconds() -> None:
     found = parts(3e-3, 1e-3, flags=("tensor_cores_not_used",))
     assert "did not run" in found["rest"].why
+
+
+def attributed(difference: float, **more: Any) -> dict[str, Any]:
+    """A product on an A100, measured that much over (under) what the model says, as a share."""
+    case = replace(gemm_case(more.pop("precision", "fp16"), more.pop("size", 1024)))
+    model = predict(find("a100-sxm4-40gb"), "gemm", case.precision, case.params)
+    bound = more.pop("bound", "compute")
+    m = measurement(*[model.predicted_s * (1 + difference)] * 12, **more)
+    one = replace(
+        record(case, m), device=DeviceRef("cuda", "NVIDIA A100-SXM4-40GB", "a100-sxm4-40gb"),
+        model=Modelled(model.predicted_s, model.low_s, model.high_s, bound),
+    )  # fmt: skip
+    found = attribute(results(RUN, [one])[0])
+    assert sum(p.seconds for p in found) == pytest.approx(difference * model.predicted_s)
+    return {p.name: p for p in found}
+
+
+def test_a_last_wave_ill_filled_takes_its_share() -> None:
+    """109 blocks on 108 multiprocessors: two waves, the second for one block."""
+    kernel = Kernel("s16816gemm", 1.0, 1e-3, (109, 1, 1), (256, 1, 1))
+    found = attributed(1.0, kernels=(kernel,))
+    assert found["waves"].seconds > 0
+    assert "109 blocks run in 2 waves on 108 multiprocessors, 50% of them filled" in (
+        found["waves"].why
+    )
+    other = Kernel("copy", 1.0, 1e-3, (4, 1, 1), (256, 1, 1))
+    assert "waves" not in attributed(1.0, kernels=(kernel, other))
+
+
+def test_another_kernel_than_expected_takes_the_models_difference() -> None:
+    found = attributed(20.0, size=4096, flags=("tensor_cores_not_used",))
+    case = gemm_case("fp16", 4096)
+    gpu = find("a100-sxm4-40gb")
+    tensor, plain = (predict(gpu, "gemm", p, case.params).predicted_s for p in ("fp16", "fp32"))
+    assert found["kernel"].seconds == pytest.approx(plain - tensor)
+    assert found["kernel"].seconds > 5 * tensor
+
+
+def test_operands_in_l2_save_time_and_only_what_was_saved() -> None:
+    found = attributed(-0.4, bound="memory", flags=("hot_cache",))
+    assert found["cache"].seconds < 0
+    assert found["rest"].seconds == pytest.approx(0.0, abs=1e-12)
+    assert "cache" not in attributed(0.4, bound="memory", flags=("hot_cache",))
 
 
 def test_without_a_prediction_there_is_nothing_to_split() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from gpubench.analysis.results import results
 from gpubench.record import Measurement
@@ -12,23 +13,30 @@ def drawn(run, records):
     return {f.id: f for f in timeline_figures(results(run, records), Ids(""))}
 
 
-def test_power_and_clock_lie_on_the_time_of_the_run(gpu) -> None:
+def test_cases_power_and_clock_lie_on_one_axis_of_the_run(gpu) -> None:
     run, records = gpu
     first = next(r for r in records if isinstance(r.outcome, Measurement) and r.outcome.readings)
     later = replace(
         first, started_at="2026-01-01T00:01:00+00:00", case=replace(first.case, key="later")
     )
     first = replace(first, started_at="2026-01-01T00:00:00+00:00")
-    found = drawn(run, [later, first])
-    assert {"timeline-power_w", "timeline-clock_hz"} <= set(found)
-    trace = found["timeline-power_w"].spec["data"][0]
+    (figure,) = drawn(run, [later, first]).values()
+    cases, power, *_ = figure.spec["data"]
+    assert cases["base"] == [0, 60]
     count = len(first.outcome.readings)
-    assert [round(x) for x in trace["x"][:count]] == [
+    assert [round(x) for x in power["x"][:count]] == [
         round(r.time_s) for r in first.outcome.readings
     ]
-    assert min(trace["x"][count:]) >= 60
-    assert trace["customdata"][0].endswith(first.case.key)
-    assert "median" in found["timeline-power_w"].sentence
+    assert min(power["x"][count:]) >= 60
+    assert power["customdata"][0].endswith(first.case.key)
+    assert {t["name"] for t in figure.spec["data"][1:]} == {"Power", "SM clock", "Temperature"}
+    # A row each, one above the other, all over the same axis of time.
+    layout = figure.spec["layout"]
+    domains = [layout[f"yaxis{n}"]["domain"] for n in ("", 2, 3, 4)]
+    assert all(low[1] <= high[0] for high, low in pairwise(domains))
+    assert all(0 <= a < b <= 1 for a, b in domains)
+    assert "xaxis2" not in layout
+    assert "power 3" in figure.sentence
 
 
 def test_a_power_cap_is_crossed(gpu) -> None:
@@ -36,8 +44,8 @@ def test_a_power_cap_is_crossed(gpu) -> None:
     first = next(r for r in records if isinstance(r.outcome, Measurement) and r.outcome.readings)
     readings = tuple(replace(r, reasons=("sw_power_cap",)) for r in first.outcome.readings)
     capped = replace(first, outcome=replace(first.outcome, readings=readings))
-    (figure, *_) = drawn(run, [capped]).values()
-    assert [t["name"] for t in figure.spec["data"]] == ["Power", "held back"]
+    (figure,) = drawn(run, [capped]).values()
+    assert [t.get("name") for t in figure.spec["data"][1:3]] == ["Power", "held back"]
     assert "held the clock back" in figure.sentence
 
 

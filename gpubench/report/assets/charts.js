@@ -53,9 +53,8 @@ const charts = (() => {
       showlegend: true,
     };
     const axes = {};
-    for (const key of ["xaxis", "yaxis", "xaxis2", "yaxis2"]) {
-      if (given[key] || !key.endsWith("2")) axes[key] = axis(given[key] ?? {}, narrow);
-    }
+    const more = Object.keys(given).filter((key) => /^[xy]axis\d+$/.test(key));
+    for (const key of ["xaxis", "yaxis", ...more]) axes[key] = axis(given[key] ?? {}, narrow);
     return { ...base, ...given, ...axes };
   }
 

@@ -189,7 +189,7 @@ def rate_ticks(values: Sequence[float], unit: str) -> dict[str, Any]:
 
 
 def _tick(value: float, unit: str) -> str:
-    if unit == "" and (value < 0.1 or value >= 1e4):
+    if unit == "" and value and (value < 0.1 or value >= 1e4):
         return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
     text = scaled(value, unit)
     number, space, rest = text.partition(" ")

@@ -83,7 +83,8 @@ def _icicle(result: Result, ids: Ids) -> FigureView:
     deepest = max(rows)
     figure.update_xaxes(title_text=f"Time within a call ({unit})", rangemode="tozero")
     figure.update_yaxes(range=[deepest + 0.5, -0.5], showticklabels=False, showgrid=False, ticks="")
-    figure.update_layout(showlegend=False, bargap=0)
+    # Too small to be read is left out; the tooltip and the details have it.
+    figure.update_layout(showlegend=False, bargap=0, uniformtext={"minsize": 9, "mode": "hide"})
     sentence = (
         "Ranges of one call on the host's time, a level of nesting a row; labels hold device time"
         f" and energy. {_energy_said(ranges)}"

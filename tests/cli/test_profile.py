@@ -31,6 +31,7 @@ def test_a_profile_has_kernels_a_trace_and_a_reason_for_no_energy(tmp_path: Path
         assert r["energy"]["reason"] == "not asked for"
         trace = json.loads(Path(r["facts"]["profile.trace"]).read_text())
         assert any(e.get("name") == "gpubench.call" for e in trace["traceEvents"])
+        assert all(reading["time_s"] >= 0 for reading in r["readings"])
         # Headline times are those of the timing pass, which nothing traced.
         assert len(r["times_s"]) == r["summary"]["n"]
     assert len(list(out.glob("*.html"))) == 1

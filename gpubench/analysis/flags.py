@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -144,6 +145,15 @@ FLAGS: Final[dict[str, FlagInfo]] = {
     ),
 }
 """In order of how much they matter."""
+
+TRUST: Final = frozenset({"throttled", "contended", "launch_bound", "hot_cache", "noisy"})
+"""Flags that stand beside a number wherever it is, as those that are ``bad`` do."""
+
+
+def beside_number(flags: Iterable[str]) -> list[str]:
+    """Titles of the flags that a number is never shown without."""
+    return [flag_info(f).title for f in flags if f in TRUST or flag_info(f).severity == "bad"]
+
 
 _UNKNOWN = FlagInfo("", "info", "{cases} carry a note.", "A flag this version does not know.", "")
 

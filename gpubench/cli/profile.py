@@ -88,6 +88,7 @@ def profile_table(records: tuple[Record, ...]) -> Any:
     """Energy and the longest kernels of each case."""
     from rich.table import Table
 
+    from gpubench.analysis.flags import beside_number
     from gpubench.record import Measurement
     from gpubench.stats import joules_per, summarize
     from gpubench.units import scaled
@@ -100,7 +101,8 @@ def profile_table(records: tuple[Record, ...]) -> Any:
         energy += "".join(f"\n{scaled(j, 'J')}/{unit}" for unit, j in joules_per(r).items())
         table.add_row(
             f"{r.case.benchmark} {r.case.label}", r.case.precision,
-            scaled(summarize(r.outcome.samples).median_s, "s"), energy, kernels_text(r.outcome),
+            "\n".join([scaled(summarize(r.outcome.samples).median_s, "s"),
+                       *beside_number(r.outcome.flags)]), energy, kernels_text(r.outcome),
         )  # fmt: skip
     reasons = {r.energy.reason for r in records
                if isinstance(r.outcome, Measurement) and r.energy.joules is None}  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Final
 
 import plotly.graph_objects as go
 
+from gpubench.analysis.flags import beside_number
 from gpubench.analysis.results import Result
 from gpubench.record import Range
 from gpubench.report.traces import Ids, empty_figure, plain
@@ -75,7 +76,7 @@ def _icicle(result: Result, ids: Ids) -> FigureView:
             textposition="inside",
             insidetextanchor="start",
             constraintext="both",
-            hovertext=[_hover(r) for r in shown],
+            hovertext=[_hover(r, result.flags) for r in shown],
             hovertemplate="%{hovertext}<extra></extra>",
             customdata=[ids.case(result)] * len(shown),
         )
@@ -130,7 +131,7 @@ def _label(r: Range) -> str:
     return " · ".join(parts)
 
 
-def _hover(r: Range) -> str:
+def _hover(r: Range, flags: Sequence[str]) -> str:
     host_s = r.end_s - r.start_s
     lines = [f"<b>{html.escape(r.name)}</b>", f"host {scaled(host_s, 's')}"]
     if r.device_time_s is not None:
@@ -140,6 +141,7 @@ def _hover(r: Range) -> str:
                      if host_s > 0 else scaled(r.energy_j, "J"))  # fmt: skip
     elif r.reason:
         lines.append(html.escape(f"no energy: {r.reason}"))
+    lines += map(html.escape, beside_number(flags))
     return "<br>".join(lines)
 
 

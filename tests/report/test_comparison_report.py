@@ -9,6 +9,7 @@ import pytest
 from test_hostile import PAYLOADS
 
 from gpubench.analysis.comparison import Subject, compare
+from gpubench.analysis.flags import flag_info
 from gpubench.catalogue import find
 from gpubench.errors import InputError
 from gpubench.report import comparison as report
@@ -201,3 +202,16 @@ def test_no_script_of_a_stranger_runs(hostile, visit, tmp_path):
     assert seen.page.query_selector_all("img, svg[onload], [onerror], [onclick], iframe") == []
     links = {a.get_attribute("href") for a in seen.page.query_selector_all("a")}
     assert not [h for h in links if not h.startswith(("#", "https://plotly.com/"))]
+
+
+@pytest.mark.parametrize("flag", ["throttled", "contended", "launch_bound", "hot_cache", "noisy"])
+def test_a_number_is_not_compared_without_its_flag(cases, gpu, flag):
+    run, records = gpu
+    first = next(r for r in records if r.status == "measured")
+    marked = [replace(r, outcome=replace(r.outcome, flags=(flag,)))
+              if r is first else r for r in records]  # fmt: skip
+    view = comparison_view(
+        compare("s", "", [of_run("mine", run, marked, "a100"), of_gpu("v100")], [first.case])
+    )
+    title = flag_info(flag).title
+    assert any(title in cell.sub for row in view.rows for cell in row.cells)

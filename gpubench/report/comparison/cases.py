@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
 from gpubench.analysis.comparison import PROVENANCES, Comparison, Entry, Row, Value
-from gpubench.analysis.flags import flag_info
+from gpubench.analysis.flags import beside_number, flag_info
 from gpubench.analysis.gains import why
 from gpubench.analysis.naming import value_text
 from gpubench.report import view
@@ -111,7 +111,7 @@ def _time_cell(comparison: Comparison, index: int, provenance: str) -> _Cells:
         parts = [time_band(value)] if value.low_s < value.high_s else []
         parts += [value.bound] if value.bound else []
         parts += ["CPU"] if shown == ON_CPU else []
-        parts += [flag_info(f).title for f in value.flags if flag_info(f).severity == "bad"]
+        parts += beside_number(value.flags)
         return Cell(f"{MARKS[shown]} {scaled(value.time_s, 's')}", ", ".join(parts), value.time_s)
 
     return cell

@@ -122,7 +122,7 @@ class DataParallel(Declared):
         error = 0.0
         if ranks is None or ranks.rank < self.world_size:
             error = _gradient_error(self, spec, device, seed)
-        elif ranks is not None:
+        elif self.world_size > 1:
             ranks.data(self.world_size)
         (worst,) = ranks.max([error]) if ranks else [error]
         said = f"FP64 gradients over {self.world_size} x {spec.batch} samples, without dropout"
@@ -174,7 +174,7 @@ class Part:
         self._step: Step | None = None
         if self._ranks is None or self._ranks.rank < spec.world_size:
             self._step = self._made(wrapped(spec, device))
-        else:
+        elif spec.world_size > 1:  # a group is made by all ranks or by none
             self._ranks.data(spec.world_size)
 
     def _made(self, wrap: Callable[[Any], Any] | None) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,31 @@ def import_documents(data: object, store: str | None) -> list[tuple[Run, int]]:
         for head, found in parsed:
             opened.add(head, found)
     return [(head, len(found)) for head, found in parsed]
+
+
+def import_nccl_tests(
+    text: str, *, file: str, written: datetime, op: str | None, store: str | None
+) -> tuple[Run, int]:
+    """Add what nccl-tests printed as a run.
+
+    Raises:
+        InputError: no such text, or it is in the store already.
+    """
+    from gpubench.analysis.nccl_tests import parse
+
+    head, found = parse(text, file=file, written=written, op=op)
+    with Store(store) as opened:
+        if head.id in {r.id for r in opened.runs()}:
+            raise InputError(f"the store has it already, as run {head.id!r}", file=file)
+        opened.add(head, found)
+    return head, len(found)
+
+
+def is_nccl_tests(text: str) -> bool:
+    """Whether a text looks like the output of nccl-tests."""
+    from gpubench.analysis.nccl_tests import is_nccl_tests as looks_so
+
+    return looks_so(text)
 
 
 def examine(store: str | None) -> list[Finding]:

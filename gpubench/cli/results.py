@@ -100,15 +100,21 @@ def export(names: tuple[str, ...], fmt: str, path: Path | None, store: str | Non
 
 @results.command("import")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--op", metavar="NAME", help="Collective of nccl-tests' output that names none.")
 @store_option
-def import_(files: tuple[str, ...], store: str | None) -> None:
-    """Add exported runs to the store; `-` reads stdin. Spool files are delivered."""
+def import_(files: tuple[str, ...], op: str | None, store: str | None) -> None:
+    """Add exported runs to the store; `-` reads stdin. Spool files are delivered.
+
+    The text that nccl-tests print (`all_reduce_perf ... > FILE`) is taken, too.
+    """
     from gpubench import api
     from gpubench.store.spool import is_spool
 
     for file in files:
         if is_spool(Path(file)):
             deliver_spool(Path(file), store)
+            continue
+        if import_nccl_tests(file, op, store):
             continue
         data = read_json(file)
         try:
@@ -117,6 +123,25 @@ def import_(files: tuple[str, ...], store: str | None) -> None:
             raise error.at(file=file) from None
         for head, count in added:
             click.echo(f"imported run {head.id}: {count} records")
+
+
+def import_nccl_tests(file: str, op: str | None, store: str | None) -> bool:
+    """Import a file of nccl-tests; whether it was one."""
+    from datetime import UTC, datetime
+
+    from gpubench import api
+
+    path = Path(file)
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        return False  # what is wrong with it is told by the reader of JSON
+    if text.lstrip().startswith(("{", "[")) or not api.is_nccl_tests(text):
+        return False
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    head, count = api.import_nccl_tests(text, file=file, written=written, op=op, store=store)
+    click.echo(f"imported run {head.id}: {count} records of {head.description}")
+    return True
 
 
 def deliver_spool(path: Path, store: str | None) -> None:

@@ -56,7 +56,9 @@ def lines_of(results: Sequence[Result]) -> dict[tuple[str, int, str, str], list[
     for r in results:
         if collective_bytes(r):
             case = r.record.case
-            key = (case.benchmark, ranks(r), str(case.params.get("op")), case.precision)
+            # As torch.distributed spells it: the label begins with it.
+            op = case.label.split(" ", 1)[0] or str(case.params.get("op"))
+            key = (case.benchmark, ranks(r), op, case.precision)
             groups.setdefault(key, []).append(r)
     return groups
 

@@ -13,6 +13,7 @@ METHODS: Final = {
     "events": "one CUDA event pair a sample, cache flushed before each",
     "graph_slope": "CUDA graphs of N and 2N calls; the time is the slope, so launch cost cancels",
     "stream_slope": "N and 2N calls in a stream; the time is the slope, so fixed cost cancels",
+    "nccl-tests": "nccl-tests' own: the mean over its iterations, imported",
     "ranks": "all ranks meet, each times its calls, the slowest counts (as nccl-tests)",
 }
 CACHES: Final = {

@@ -111,6 +111,10 @@ class DeviceInfo:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
 
+MANY_RANKS: Final = 2**20
+"""Ranks of a device that nobody has, for asking what it would do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One thing to measure.

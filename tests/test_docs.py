@@ -97,7 +97,7 @@ def test_every_workload_and_parameter_is_in_the_reference() -> None:
     rows = {
         m[1]: m[2]
         for line in (ROOT / "docs/workloads.md").read_text().splitlines()
-        if (m := re.match(r"\| `([a-z0-9]+)` \| (.*?) \|", line))
+        if (m := re.match(r"\| `([a-z0-9_]+)` \| (.*?) \|", line))
     }
     assert set(rows) == set(WORKLOADS)
     for name, parameters in rows.items():

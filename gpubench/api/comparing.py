@@ -9,7 +9,7 @@ from gpubench import suite as suites
 from gpubench.errors import InputError, UnknownName
 from gpubench.plan import make_plan
 from gpubench.record import Record, Run
-from gpubench.spec import PRECISIONS, Case, DeviceInfo, Suite
+from gpubench.spec import MANY_RANKS, PRECISIONS, Case, DeviceInfo, Suite
 from gpubench.store import Store
 from gpubench.units import bytes_iec
 
@@ -102,12 +102,15 @@ def _compared_cases(
     """The suite's cases on a GPU without limits, or those of the runs where only runs are named."""
     cases = [r.case for s in subjects for r in s.records.values() if s.kind == "run"]
     if loaded is not None and not cases:
-        anything = DeviceInfo(type="cuda", name="any GPU")
+        anything = DeviceInfo(type="cuda", name="any GPU", world_size=MANY_RANKS)
         cases = list(make_plan(loaded, anything, filter_text=filter_text).cases)
     elif filter_text:
         from gpubench.expression import compile_filter, names_of
 
-        matches, device = compile_filter(filter_text), DeviceInfo(type="cuda", name="any GPU")
+        matches, device = (
+            compile_filter(filter_text),
+            DeviceInfo(type="cuda", name="any GPU", world_size=MANY_RANKS),
+        )
         cases = [c for c in cases if matches(c, names_of(c, device))]
     if not cases:
         raise InputError("there is nothing to compare: no case is known of any of these names")

@@ -98,16 +98,16 @@ def schema() -> None:
 
 def anything(kind: str) -> Any:
     """A device of that type without limits, for checking a suite on any machine."""
-    from gpubench.spec import DeviceInfo
+    from gpubench.spec import MANY_RANKS, DeviceInfo
 
-    return DeviceInfo(type=kind, name=f"any {kind} device")
+    return DeviceInfo(type=kind, name=f"any {kind} device", world_size=MANY_RANKS)
 
 
 def described(device: str) -> Any:
     """The device to plan for: a live one, or one described by the catalogue."""
     from gpubench.catalogue import find
     from gpubench.launch.local import LocalLauncher
-    from gpubench.spec import DeviceInfo
+    from gpubench.spec import MANY_RANKS, DeviceInfo
 
     if device == "cpu":
         return anything("cpu")
@@ -125,6 +125,7 @@ def described(device: str) -> Any:
         gpu_key=spec.key,
         architecture=spec.architecture,
         compute_capability=spec.compute_capability,
+        world_size=MANY_RANKS,
         memory_bytes=int(spec.memory_bytes),
         cache_bytes=int(spec.l2_bytes) if spec.l2_bytes else None,
         sm_count=spec.sm_count,

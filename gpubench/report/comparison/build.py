@@ -25,7 +25,7 @@ from gpubench.report.comparison.marks import MARKS, ON_CPU, Names, names_in, on_
 from gpubench.report.comparison.roofline import roofline_figure
 from gpubench.report.comparison.shares import shares_figures
 from gpubench.report.comparison.view import ComparisonView, Section, SubjectView
-from gpubench.report.shares import TITLE
+from gpubench.report.sharebars import TITLE
 from gpubench.report.view import ChartSection, Fact, FigureView, FindingView
 
 _LEVELS: Final = {

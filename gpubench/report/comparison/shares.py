@@ -7,7 +7,7 @@ from typing import Final
 from gpubench.analysis.comparison import Comparison, Row
 from gpubench.analysis.shares import Shares
 from gpubench.report.comparison.marks import Names, anchor, on_cpu
-from gpubench.report.shares import Bar, shares_figure
+from gpubench.report.sharebars import Bar, shares_figure
 from gpubench.report.view import FigureView
 
 MOST_CASES: Final = 6

@@ -8,7 +8,8 @@ from statistics import median
 from typing import Final
 
 from gpubench.analysis.change import DOUBTS
-from gpubench.analysis.changepoints import Night, Rule, Shift, discoveries, judge
+from gpubench.analysis.changepoints import Night, Rule, Shift, judge
+from gpubench.analysis.significance import discoveries
 from gpubench.store.points import Point
 from gpubench.units import percent, scaled
 

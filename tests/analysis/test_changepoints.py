@@ -11,11 +11,10 @@ from gpubench.analysis.changepoints import (
     Night,
     Rule,
     change_points,
-    discoveries,
     judge,
-    rank_p,
     robust_noise,
 )
+from gpubench.analysis.significance import discoveries, rank_p
 from tests.histories import make, nights_of
 
 

@@ -321,6 +321,19 @@ class Store:
         with self._translated(), self._engine.connect() as connection:
             return [decode_run(json.loads(b)) for b in connection.execute(query).scalars()]
 
+    def fleet(self, name: str) -> list[Run]:
+        """The runs of a fleet, one a device and suite, in the order of their ids."""
+        query = sa.select(runs.c.body).where(runs.c.fleet == name).order_by(runs.c.id)
+        with self._translated(), self._engine.connect() as connection:
+            return [decode_run(json.loads(b)) for b in connection.execute(query).scalars()]
+
+    def fleets(self) -> list[str]:
+        """Names of the fleets, the one that began last first."""
+        began = sa.func.max(runs.c.started_at)
+        query = sa.select(runs.c.fleet).where(runs.c.fleet.is_not(None)).group_by(runs.c.fleet)
+        with self._translated(), self._engine.connect() as connection:
+            return list(connection.execute(query.order_by(began.desc())).scalars())
+
     def find(self, name: str) -> Run:
         """A run by id, by a unique start of its id, by label (the newest) or ``latest``.
 
@@ -375,4 +388,5 @@ def _run_row(run: Run) -> dict[str, Any]:
         "started_at": run.started_at,
         "status": run.status,
         "body": dumps(encode_run(run)),
+        "fleet": run.fleet,
     }

@@ -291,6 +291,30 @@ class Store:
                     past.append(point)
         return found
 
+    def measured(self, run_ids: Sequence[str]) -> dict[str, list[Point]]:
+        """Run id -> its measurements as points, without the samples: for many runs at once."""
+        make: Callable[..., Point] = Point
+        found: dict[str, list[Point]] = {r: [] for r in run_ids}
+        with self._translated(), self._engine.connect() as connection:
+            for part in _parts(run_ids):
+                query = sa.select(*(history.c[n] for n in Point.__slots__))
+                query = query.where(history.c.run_id.in_(part)).order_by(history.c.benchmark)
+                for row in connection.execute(query):
+                    flags = tuple(filter(None, row[-1].split(",")))
+                    found[row[1]].append(make(*row[:-1], flags))
+        return found
+
+    def statuses(self, run_ids: Sequence[str]) -> dict[str, dict[tuple[str, str], str]]:
+        """Run id -> (benchmark, case key) -> ``measured``, ``skipped`` or ``failed``."""
+        found: dict[str, dict[tuple[str, str], str]] = {r: {} for r in run_ids}
+        columns = (records.c.run_id, records.c.benchmark, records.c.case_key, records.c.status)
+        with self._translated(), self._engine.connect() as connection:
+            for part in _parts(run_ids):
+                query = sa.select(*columns).where(records.c.run_id.in_(part))
+                for run_id, benchmark, key, status in connection.execute(query):
+                    found[run_id][benchmark, key] = status
+        return found
+
     def machines(self) -> list[tuple[str, str]]:
         """(device, suite) of every history, in order."""
         query = sa.select(history.c.device, history.c.suite).distinct()
@@ -378,6 +402,12 @@ class Store:
             for run_id, status, count in connection.execute(query):
                 found.setdefault(run_id, {})[status] = count
         return found
+
+
+def _parts(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    """As many at once as any database takes in one statement."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
 
 
 def _run_row(run: Run) -> dict[str, Any]:

@@ -6,6 +6,7 @@ A fleet is many ordinary runs, one a device and suite, that share a name (``Run.
 
 from __future__ import annotations
 
+import json
 import pickle
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -213,7 +214,7 @@ class _Fleet:
             raise InputError(f"--launcher ray: no node can measure; {why}")
         slots = slots_of(able, self.request.device, per_node) if able else []
         idle = len(able) - len({s.node.id for s in slots})
-        if idle and first:
+        if idle and first and any(s.gpus for s in slots):
             self.listener.note(f"{idle} nodes have no GPU and are not measured (--device cpu does)")
         return slots
 
@@ -244,7 +245,7 @@ class _Fleet:
             self._head(place, message)
         elif message["event"] == "record":
             record = with_model(
-                decode_record(message["record"]), self.calibrations.get(message["run"])
+                decode_record(json.loads(message["record"])), self.calibrations.get(message["run"])
             )
             place.keepers[message["run"]].put(record, int(message["position"]))
             self.done[message["run"]] |= done_of([record])
@@ -257,7 +258,7 @@ class _Fleet:
             place.refused = str(message["problem"])
 
     def _head(self, place: _Place, message: Mapping[str, Any]) -> None:
-        head = decode_run(message["run"])
+        head = decode_run(json.loads(message["run"]))
         place.device = str(message["device"])
         for text in message["notes"]:
             self.listener.note(f"{place.slot.name}: {text}")

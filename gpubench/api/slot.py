@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gpubench.api.running import RunRequest, clocks, new_run, plan_digest, plan_suites, remaining
-from gpubench.codec import encode_record, encode_run
+from gpubench.codec import dumps, encode_record, encode_run
 from gpubench.errors import GpubenchError
 from gpubench.launch.local import LocalLauncher
 from gpubench.record import Record, Run
@@ -117,12 +117,12 @@ def _measured(job: Job) -> Iterator[Message]:
                 idle = False
                 positions = {key: i for i, key in enumerate(plan.order)}
                 head = replace(known.run, status="running", finished_at=None)
-                yield {"event": "head", "run": encode_run(head), "device": device,
+                yield {"event": "head", "run": dumps(encode_run(head)), "device": device,
                        "todo": len(left.cases), "notes": notes.texts}  # fmt: skip
                 for record in launcher.run(left):
                     at = positions[record.case.key]
                     yield {"event": "record", "run": head.id, "position": at,
-                           "record": encode_record(record)}  # fmt: skip
+                           "record": dumps(encode_record(record))}  # fmt: skip
                 yield {"event": "end", "run": head.id}
     if idle:
         yield {"event": "nothing", "device": device}

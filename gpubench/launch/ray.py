@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from gpubench.launch import ray_task
 
 PROBE_TIMEOUT_S: Final = 60.0
 WAIT_S: Final = 0.2
+CONNECT_S: Final = 10.0
 RACK_LABEL: Final = "rack"
 """Label of a Ray node (`ray start --labels rack=r7`) that names its rack."""
 MEND: Final = "pip install 'gpubench[ray]'"
@@ -104,6 +106,8 @@ class RayLauncher:
             ) from error
         address = self.address or os.environ.get("RAY_ADDRESS")
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        if address:
+            _reachable(address)
         alone: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         try:
             ray.init(address=address, **quiet) if address else ray.init("local", **alone, **quiet)
@@ -221,6 +225,28 @@ class RayLauncher:
         self._running.clear()
 
 
+def _reachable(address: str) -> None:
+    """Look whether anybody answers, which Ray itself tries for minutes.
+
+    Raises:
+        InputError: nobody does, or it is no address.
+    """
+    if address in ("auto", "local") or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except ValueError as error:
+        raise InputError(
+            f"{address!r} is no address of a cluster", key="--address", expected="HOST:PORT"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"--launcher ray: no cluster at {address}: {error.strerror or error}",
+            expected="`ray start --head` there, and its HOST:PORT as --address",
+        ) from error
+
+
 def slots_of(nodes: Sequence[Node], device: str, per_node: bool) -> list[Slot]:
     """A slot for every GPU, or for every node; CPU nodes only where no node has a GPU.
 
@@ -242,7 +268,10 @@ def slots_of(nodes: Sequence[Node], device: str, per_node: bool) -> list[Slot]:
         raise InputError("--launcher ray: no node has a GPU", expected="--device cpu")
     if not with_gpus:
         # All of its CPUs, so that nothing else of Ray runs there meanwhile.
-        return [Slot(n.host, n, "cpu", 0, n.cpus) for n in nodes]
+        found = [Slot(n.host, n, "cpu", 0, n.cpus) for n in nodes if n.cpus >= 1]
+        if not found:
+            raise InputError("--launcher ray: no node offers a CPU or a GPU")
+        return found
     if per_node:
         return [Slot(n.host, n, "cuda", n.gpus, min(1.0, n.cpus)) for n in with_gpus]
     return [

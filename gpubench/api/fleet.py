@@ -197,7 +197,7 @@ class _Fleet:
                 launcher.cancel()
                 for place in self.places.values():
                     self._close(place, "interrupted")
-                raise Interrupted(self.name) from None
+                raise Interrupted(self.name, "ray") from None
         results = tuple(self._results())
         return FleetResult(self.name, results, tuple(sorted(self.problems.items())))
 

@@ -83,9 +83,10 @@ class Interrupted(GpubenchError):
         run_id: what ``--resume`` takes.
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, launcher: str = "") -> None:
         self.run_id = run_id
-        super().__init__(f"interrupted; continue with: gpubench run --resume {run_id}")
+        how = f"--launcher {launcher} " if launcher else ""
+        super().__init__(f"interrupted; continue with: gpubench run {how}--resume {run_id}")
 
 
 def flags(record: Record) -> tuple[str, ...]:

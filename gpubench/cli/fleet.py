@@ -65,7 +65,8 @@ class FleetProgress:
         self._slots, self._open = len(slots), set(slots)
         self._task = self._bars.add_task("cases", total=None, now=f"{len(slots)} slots")
         shown = ", ".join(slots[:8]) + (" ..." if len(slots) > 8 else "")
-        self.note(f"fleet {fleet}: {len(slots)} slots: {shown}")
+        many = "s" if len(slots) != 1 else ""
+        self.note(f"fleet {fleet}: {len(slots)} slot{many}: {shown}")
 
     def began(self, slot: str, run: Run, todo: int) -> None:
         """A slot knows its device."""
@@ -113,7 +114,7 @@ class FleetProgress:
 def run_fleet(
     request: RunRequest, options: dict[str, Any], gates: tuple[str, ...]
 ) -> None:  # fmt: skip
-    """Run or resume a fleet, then tables, JSON and report as for any run."""
+    """Run or resume a fleet, then its page, JSON and the exit code of a run."""
     from gpubench.api import fleet
 
     if options["dry_run"]:

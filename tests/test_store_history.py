@@ -146,7 +146,7 @@ def test_a_store_from_before_fleets_is_upgraded(url: str) -> None:
     engine.dispose()
     with Store(url) as store:
         assert store.fleets() == []
-        store.begin(night(1, settings={"fleet": "f"}))
+        store.begin(replace(night(1), settings={"fleet": "f"}))
         assert [r.id for r in store.fleet("f")] == [night(1).id]
         assert store.records(night(0).id) == [record()]
 
@@ -154,7 +154,8 @@ def test_a_store_from_before_fleets_is_upgraded(url: str) -> None:
 def test_a_fleet_is_its_runs(url: str) -> None:
     with Store(url) as store:
         for i, name in enumerate(("old", "new", "new", None)):
-            store.add(night(i, settings={"fleet": name} if name else {}), [record()])
+            settings = {"fleet": name} if name else {}
+            store.add(replace(night(i), settings=settings), [record()])
         assert store.fleets() == ["new", "old"]
         assert [r.id for r in store.fleet("new")] == [night(1).id, night(2).id]
         assert store.fleet("nobody") == []

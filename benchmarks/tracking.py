@@ -23,7 +23,8 @@ from saving import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from gpubench.analysis.changepoints import Rule, judge
+from gpubench.analysis.changepoints import PRIOR, Rule, judge, scatter
+from gpubench.analysis.significance import prior_of
 from gpubench.analysis.tracking import REGRESSION, track, track_all
 from gpubench.store import Store
 from gpubench.store.points import Point
@@ -185,6 +186,33 @@ def many(count: int = 2000) -> dict[str, Any]:
     }
 
 
+def together(count: int = 2000) -> dict[str, Any]:
+    """The two targets where a check has 200 cases of equal noise, as `track check` sees them.
+
+    What the other cases say of the noise is taken from 200 histories when they were 60 nights
+    old, and kept: less than a check knows later. The first 60 nights are judged without it.
+    """
+    seed = FRESH + 100
+    young = [nights_of(h.times_s[:60]) for h in histories("stationary", 200, seed + 1)]
+    prior = prior_of([s for n in young if (s := scatter(n)) is not None])
+    assert prior is not None
+
+    def alarm(times: np.ndarray, history: History) -> bool:
+        known = prior if len(times) > 60 else PRIOR
+        return (
+            could_alarm(history, len(times) - 1)
+            and judge(nights_of(times), prior=known).verdict == "regression"
+        )
+
+    return {
+        "seed": seed,
+        "histories": count,
+        "prior": {"noise": prior[0], "degrees_of_freedom": prior[1]},
+        "step": score("step", count, alarm, seed),
+        "stationary": score("stationary", count, alarm, seed),
+    }
+
+
 def size(series: int = 1000, nights: int = 1000) -> dict[str, Any]:
     """A million measurements: the history of a case, and a check of 1,000 series x 365 nights."""
     rng = np.random.default_rng(SEED)
@@ -228,7 +256,8 @@ def _row(case: int, night: int, time_s: float) -> dict[str, Any]:
 
 if __name__ == "__main__":
     asv = sys.argv[sys.argv.index("--asv") + 1] if "--asv" in sys.argv else None
-    what = [a for a in ("rates", "many", "size") if a in sys.argv] or ["rates", "many", "size"]
+    parts = ("rates", "many", "together", "size")
+    what = [a for a in parts if a in sys.argv] or list(parts)
     count = int(sys.argv[sys.argv.index("--count") + 1]) if "--count" in sys.argv else 200
     chosen = tuple(k for k in KINDS if k in sys.argv) or KINDS
     figures: dict[str, Any] = {"seed": SEED, "histories": count}
@@ -236,6 +265,8 @@ if __name__ == "__main__":
         figures["rates"] = rates(count, asv, chosen)
     if "many" in what:
         figures["many"] = many()
+    if "together" in what:
+        figures["together"] = together()
     if "size" in what:
         figures["size"] = size()
     report("tracking", figures)

@@ -44,9 +44,14 @@ windows have power to spare."""
 EFFECTIVE_WINDOWS: Final = 4.0
 """Independent tests that the overlapping windows amount to, for the p-value of a series."""
 
-PRIOR_NOISE: Final = 0.01
-PRIOR_DF: Final = 6.0
+Prior = tuple[float, float]
 """Night-to-night noise believed before any night, and how many degrees that belief weighs."""
+
+PRIOR: Final[Prior] = (0.01, 6.0)
+"""Where nothing was learnt from other cases."""
+
+LEARNT_FROM: Final = 15
+"""Nights from which a series says something about the noise of the others."""
 
 MANY: Final = 5
 """Nights that make a level; a faster stretch of so many becomes the new one."""
@@ -161,14 +166,19 @@ def robust_noise(logs: Floats) -> float:
     1e-4: clocks resolve no better.
     """
     if len(logs) < 3:
-        return PRIOR_NOISE
+        return PRIOR[0]
     steps = np.abs(np.diff(logs))
     wild = 3 * 1.4826 * float(np.median(steps))
     squares = np.minimum(steps, wild) ** 2 if wild else steps * 0
     return max(math.sqrt(float(np.mean(squares)) / 0.995 / 2), 1e-4)
 
 
-def judge(nights: Sequence[Night], rule: Rule | None = None, accepted: int | None = None) -> Shift:
+def judge(
+    nights: Sequence[Night],
+    rule: Rule | None = None,
+    accepted: int | None = None,
+    prior: Prior = PRIOR,
+) -> Shift:
     """Judge the newest nights of a series against its level.
 
     Args:
@@ -176,41 +186,55 @@ def judge(nights: Sequence[Night], rule: Rule | None = None, accepted: int | Non
         rule: what counts as a change.
         accepted: index of the night whose level somebody accepted; what was before no longer
             counts for the level, only for the noise.
+        prior: what is believed of the noise before any night.
 
     Returns:
         The shift, before the correction for the other cases of a check (``discoveries``).
     """
     rule = rule or Rule()
-    usable = all(n.value > 0 and math.isfinite(n.value) for n in nights)
-    if len(nights) < 2 or not usable:
+    if len(nights) < 2 or not _usable(nights):
         return Shift("insufficient", nights=max(len(nights) - 1, 0))
     sign = 1.0 if rule.better == "lower" else -1.0
     logs = sign * np.log(np.array([n.value for n in nights]))
     ends = np.array([(n.low, n.high) for n in nights])
     with np.errstate(divide="ignore"):
         bounds = np.sort(sign * np.log(np.maximum(ends, 0)), axis=1)
-    return _held(logs, bounds, rule, accepted, sign)
+    return _held(_Series(logs, bounds, rule, accepted, prior), sign)
 
 
-def _held(
-    logs: Floats, bounds: Floats, rule: Rule, accepted: int | None, sign: float, back: int = 0
-) -> Shift:
+def scatter(nights: Sequence[Night]) -> tuple[float, float] | None:
+    """(variance, degrees of freedom) of a series' own noise; None for one that is too short.
+
+    For ``significance.prior_of``, which learns from the cases of a check what noise is usual.
+    """
+    if len(nights) < LEARNT_FROM or not _usable(nights):
+        return None
+    logs = np.log(np.array([n.value for n in nights]))
+    series = _Series(logs, np.stack([logs, logs], axis=1), Rule(), None, (0.0, 0.0))
+    noise, df = series.noise(len(logs))
+    return noise**2, df
+
+
+def _usable(nights: Sequence[Night]) -> bool:
+    return all(n.value > 0 and math.isfinite(n.value) for n in nights)
+
+
+def _held(series: _Series, sign: float, back: int = 0) -> Shift:
     """The verdict on the newest night; a regression told before stays while it may be true.
 
     Without this, an excursion near the threshold is told, dropped and told again. It stays
     with the evidence that it was told with, so that the correction for other cases does not
     drop it either.
     """
-    series = _Series(logs, bounds, rule, accepted)
-    now = series.judged(sign)
+    now, last = series.judged(sign), len(series.logs)
     kept = now.verdict == "noise" and series.may_be_slower() and back < HELD
-    if not kept or len(logs) - 2 <= series.start:
+    if not kept or last - 2 <= series.start:
         return now
-    before = _held(logs[:-1], bounds[:-1], rule, accepted, sign, back + 1)
+    before = _held(series.night_before(), sign, back + 1)
     # One night alone is no level: what it told goes with it.
-    if before.verdict != "regression" or (before.since or 0) > len(logs) - 3:
+    if before.verdict != "regression" or (before.since or 0) > last - 3:
         return now
-    held = series.test(len(logs) - (before.since or 0))
+    held = series.test(last - (before.since or 0))
     ratio = math.exp(sign * held.shift) if held is not None and held.shift > 0 else before.ratio
     return replace(now, verdict="regression", since=before.since, p=before.p, ratio=ratio)
 
@@ -231,8 +255,11 @@ class _Test:
 class _Series:
     """The logs of a series, slower is larger, with what is worked out once."""
 
-    def __init__(self, logs: Floats, bounds: Floats, rule: Rule, accepted: int | None) -> None:
+    def __init__(
+        self, logs: Floats, bounds: Floats, rule: Rule, accepted: int | None, prior: Prior
+    ) -> None:
         self.logs, self.bounds, self.rule = logs, bounds, rule
+        self.given, self.prior = accepted, prior
         self.start = accepted if accepted is not None and accepted < len(logs) else 0
         self.accepted = accepted is not None
         self.changes = change_points(logs)
@@ -243,6 +270,10 @@ class _Series:
         clipped = np.clip(self.residuals, -spread, spread)
         self.squares = np.concatenate([[0.0], np.cumsum(clipped**2)])
         self.on_level, self.rebased = self._levels()
+
+    def night_before(self) -> _Series:
+        """The series as it was a night ago."""
+        return _Series(self.logs[:-1], self.bounds[:-1], self.rule, self.given, self.prior)
 
     def judged(self, sign: float) -> Shift:
         """The verdict on the newest nights."""
@@ -279,7 +310,7 @@ class _Series:
     def _shift(
         self, verdict: str, since: int | None, p: float, sign: float, best: _Test | None = None
     ) -> Shift:
-        noise = self._noise(len(self.logs))[0]
+        noise = self.noise(len(self.logs))[0]
         ratio = math.exp(sign * best.shift) if best else None
         level = math.exp(sign * best.level) if best else None
         series_p = min(1.0, p * EFFECTIVE_WINDOWS)
@@ -330,7 +361,7 @@ class _Series:
         n, m = len(level_logs), len(stretch)
         if n == 0 or m == 0:
             return None
-        noise, df = self._noise(first)
+        noise, df = self.noise(first)
         middle = float(np.median(level_logs))
         level = float(np.mean(np.clip(level_logs, middle - 3 * noise, middle + 3 * noise)))
         shift = float(np.mean(stretch)) - level
@@ -344,14 +375,15 @@ class _Series:
         return _Test(m, shift, slower, faster, level, n, holds)
 
     def _untried(self, n: int, df: float) -> bool:
-        return self.accepted and n < MANY and df < PRIOR_DF + MANY
+        return self.accepted and n < MANY and df < self.prior[1] + MANY
 
-    def _noise(self, first: int) -> tuple[float, float]:
+    def noise(self, first: int) -> tuple[float, float]:
         """Noise of the nights before ``first``, and its degrees of freedom."""
         levels = sum(a < first for a, _ in self.segments)
         own = max(first - levels, 0)
-        total = self.squares[first] + PRIOR_DF * PRIOR_NOISE**2
-        return math.sqrt(total / (own + PRIOR_DF)), own + PRIOR_DF
+        believed, weight = self.prior
+        total = self.squares[first] + weight * believed**2
+        return math.sqrt(total / max(own + weight, 1.0)), own + weight
 
     def _holds(
         self,

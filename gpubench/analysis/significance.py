@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -61,3 +62,51 @@ def discoveries(p_values: Sequence[float], fdr: float) -> list[bool]:
     order = sorted(range(n), key=lambda i: p_values[i])
     passed = max((k for k, i in enumerate(order, 1) if p_values[i] <= k * fdr / n), default=0)
     return [rank < passed for rank, _ in sorted(enumerate(order), key=lambda pair: pair[1])]
+
+
+PRIOR_CASES: Final = 20
+"""Cases from which the usual noise of a check is learnt."""
+
+PRIOR_WEIGHT: Final = 200.0
+"""Degrees of freedom that the usual noise weighs at most."""
+
+
+def prior_of(scatters: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Usual noise of many series and how much it says about one of them.
+
+    Empirical Bayes by the moments of log variances (Smyth 2004, Stat. Appl. Genet. Mol. Biol.
+    3:3, section 6.2): where the variances differ by no more than their degrees of freedom
+    explain, the usual one weighs much; where each case has a noise of its own, little.
+
+    Args:
+        scatters: (variance, degrees of freedom) of each series.
+
+    Returns:
+        (noise, degrees of freedom), or None where too few series are known.
+    """
+    known = np.array([(v, df) for v, df in scatters if v > 0 and df > 0])
+    if len(known) < PRIOR_CASES:
+        return None
+    variance, df = known[:, 0], known[:, 1]
+    e = np.log(variance) - special.digamma(df / 2) + np.log(df / 2)
+    middle = float(np.mean(e))
+    excess = float(np.var(e, ddof=1) - np.mean(special.polygamma(1, df / 2)))
+    weight = min(2 * _trigamma_inverse(excess), PRIOR_WEIGHT) if excess > 0 else PRIOR_WEIGHT
+    usual = math.exp(middle + float(special.digamma(weight / 2)) - math.log(weight / 2))
+    return math.sqrt(usual), weight
+
+
+def _trigamma_inverse(value: float) -> float:
+    """Where the trigamma function has a value; Newton's method as in the appendix of Smyth."""
+    if value > 1e7:
+        return 1 / math.sqrt(value)
+    if value < 1e-6:
+        return 1 / value
+    y = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = float(special.polygamma(1, y))
+        step = trigamma * (1 - trigamma / value) / float(special.polygamma(2, y))
+        y += step
+        if -step / y < 1e-8:
+            break
+    return y

@@ -77,7 +77,7 @@ def simulate(
     }
 
 
-def rates(devices: int = 1000, fleets: int = 100) -> dict[str, Any]:
+def rates(devices: int = 1000, fleets: int = 50) -> dict[str, Any]:
     table: dict[str, Any] = {"devices": devices, "fleets": fleets, "planted": "1 %"}
     for tail in ("normal", "heavy"):
         for where in ("all", "third", "one"):
@@ -88,7 +88,7 @@ def rates(devices: int = 1000, fleets: int = 100) -> dict[str, Any]:
     for n in (8, 16, 64, 256, 1000):
         for tail in ("normal", "heavy"):
             rng = np.random.default_rng([SEED, 99, n, tail == "heavy"])
-            runs = 200_000 // n
+            runs = 100_000 // n
             cell = simulate(rng, 0.0, "all", tail, n, 0.0, runs)
             table.setdefault("healthy", {})[f"{n} {tail}"] = cell["false_a_fleet"]
             if tail == "normal":

@@ -7,7 +7,9 @@ asked of each device, one-sided, and the smaller p-value counts twice (Bonferron
   little in everything at once (silicon, cooling), so that their z-scores are correlated: the
   scatter of the means is taken from the devices themselves (an empirical null: Efron, J. Am.
   Stat. Assoc. 99, 2004), not from the number of cases;
-- *in some case*: is one of its z-scores off, among as many as there are cases (Bonferroni)?
+- *in some case*: is one of its cases off by more than the device is in everything, among as
+  many as there are cases (Bonferroni)? What a device is off in everything is taken out first,
+  so that what good devices differ by does not hide a fault of one unit.
 
 How heavy the tails of good devices are is taken from the devices too (``tail_df``): where one
 in twenty is further off than a normal distribution allows, more is asked of the few.
@@ -116,9 +118,12 @@ def score(times_s: Floats, rule: OutlierRule | None = None) -> Scores:
     overall = _median(off, 1)
     least = math.log1p(rule.floor)
     df_all = min(max(EFFICIENCY * (n - 1), 1.0), tail_df(overall_z))
-    df_case = np.minimum(np.maximum(EFFICIENCY * (counted - 1), 1.0), tail_df(z))
+    own = off - overall[:, None]
+    own = own - _median(own, 0)
+    own_z = own / np.maximum(_scale(own), math.log1p(rule.noise))
+    df_case = np.minimum(np.maximum(EFFICIENCY * (counted - 1), 1.0), tail_df(own_z))
     p = [
-        _p(sign * z, sign * off >= least, df_case, cases, sign * overall_z,
+        _p(sign * own_z, sign * own >= least, df_case, cases, sign * overall_z,
            sign * overall >= least, df_all)
         for sign in (1.0, -1.0)
     ]  # fmt: skip

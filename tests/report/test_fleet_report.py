@@ -209,3 +209,18 @@ def test_hostile_names_break_no_form(tmp_path: Path) -> None:
     assert "<img" not in html
     assert json.loads(pages.text(found, "json"))["drain"][0]["host"] == evil
     assert "<img" not in pages.text(found, "markdown")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_the_page_in_a_browser(
+    odd: Fleet, visit: Any, tmp_path: Path, width: int, scheme: str
+) -> None:
+    seen = visit(pages.write(odd, tmp_path / "f.html"), width=width, scheme=scheme, ready="")
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    box = seen.page.query_selector(".headline").bounding_box()
+    assert box["y"] + box["height"] < 900
+    charts = [c for c in seen.page.query_selector_all("svg.fleet") if c.is_visible()]
+    assert len(charts) == 1
+    assert len(charts[0].query_selector_all("circle")) == 64
+    assert seen.troubles == []

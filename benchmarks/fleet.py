@@ -28,6 +28,7 @@ from tests.nightly import night
 SEED = 20261
 CASES = 24
 SIZES = (0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.10, 0.20)
+SAMPLES = tuple(float(x) for x in 1e-3 * np.exp(np.random.default_rng(1).normal(0, 0.01, 300)))
 DEVICE_SCATTER, CASE_SCATTER, NOISE = 0.007, 0.003, 0.003
 """Relative: a device in everything, a device in one case, one measurement."""
 
@@ -104,7 +105,7 @@ def _write(url: str, index: int, count: int, ready: Any, go: Any) -> None:
     with Store(url) as store:
         head = night(index)
         store.begin(replace(head, settings={"fleet": "bench"}))
-        given = record(gemm_case(), measurement(*np.full(300, 1e-3)))
+        given = record(gemm_case(), measurement(*SAMPLES))
         ready.release()
         go.wait()
         for i in range(count):
@@ -144,7 +145,7 @@ def writers(count: int = 20) -> dict[str, Any]:
         path = Path(folder) / "base.db"
         with Store(str(path)) as store:
             store.begin(night(0))
-            given = record(gemm_case(), measurement(*np.full(300, 1e-3)))
+            given = record(gemm_case(), measurement(*SAMPLES))
             before = path.stat().st_size
             for i in range(200):
                 store.put(night(0).id, replace(given, case=replace(given.case, key=f"k{i}")), i)

@@ -9,6 +9,10 @@
 # A Ray cluster within one job, for a site that has Slurm and wants live progress and retries.
 set -uo pipefail
 export RAY_USAGE_STATS_ENABLED=0
+# Nobody else on these nodes gets into the cluster: a token of this job.
+export RAY_AUTH_MODE=token
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_TOKEN
 export GPUBENCH_STORE="${GPUBENCH_STORE:-sqlite:///$HOME/gpubench/results.db}"
 source "${GPUBENCH_VENV:-$HOME/gpubench/venv}/bin/activate"
 

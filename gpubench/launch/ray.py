@@ -111,11 +111,12 @@ class RayLauncher:
         alone: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         try:
             ray.init(address=address, **quiet) if address else ray.init("local", **alone, **quiet)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise InputError(
                 f"--launcher ray: no cluster at {address or 'this machine'}: {first}",
-                expected="`ray start --head` there, and its HOST:PORT as --address",
+                expected="`ray start --head` there, its HOST:PORT as --address, and its token"
+                " where it has one (RAY_AUTH_MODE=token)",
             ) from error
         self._ray = ray
         self._ray.cloudpickle.register_pickle_by_value(ray_task)

@@ -53,7 +53,7 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure gpubench itself: start-up, agreement with other harnesses, overhead."""
     install(session, "dev")
-    for name in ("startup", "planning", "overhead", "harness", "telemetry"):
+    for name in ("startup", "planning", "overhead", "harness", "telemetry", "fleet"):
         session.run("python", f"benchmarks/{name}.py", "--save", *session.posargs)
 
 

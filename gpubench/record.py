@@ -317,6 +317,12 @@ class Run:
     planned: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def fleet(self) -> str | None:
+        """Name of the fleet this run is one device of; None for a run by itself."""
+        name = self.settings.get("fleet")
+        return str(name) if name else None
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

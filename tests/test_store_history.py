@@ -132,6 +132,43 @@ def test_an_older_store_is_upgraded(url: str) -> None:
     assert version == str(STORE_VERSION)
 
 
+def test_a_store_from_before_fleets_is_upgraded(url: str) -> None:
+    import sqlalchemy as sa
+
+    with Store(url) as store:
+        store.begin(night(0))
+        store.put(night(0).id, record())
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP INDEX runs_by_fleet"))
+        connection.execute(sa.text("ALTER TABLE runs DROP COLUMN fleet"))
+        connection.execute(sa.text("UPDATE gpubench_meta SET value = '2' WHERE name = 'version'"))
+    engine.dispose()
+    with Store(url) as store:
+        assert store.fleets() == []
+        store.begin(replace(night(1), settings={"fleet": "f"}))
+        assert [r.id for r in store.fleet("f")] == [night(1).id]
+        assert store.records(night(0).id) == [record()]
+
+
+def test_a_fleet_is_its_runs(url: str) -> None:
+    with Store(url) as store:
+        for i, name in enumerate(("old", "new", "new", None)):
+            settings = {"fleet": name} if name else {}
+            store.add(replace(night(i), settings=settings), [record()])
+        assert store.fleets() == ["new", "old"]
+        assert [r.id for r in store.fleet("new")] == [night(1).id, night(2).id]
+        assert store.fleet("nobody") == []
+        ids = [night(i).id for i in range(4)]
+        assert {k: len(v) for k, v in store.measured(ids).items()} == dict.fromkeys(ids, 1)
+        statuses = store.statuses([*ids, "unknown"])
+        assert statuses["unknown"] == {}
+        assert list(statuses[ids[0]].values()) == ["measured"]
+        # An export keeps the name.
+        store.remove(ids[1])
+        assert [r.id for r in store.fleet("new")] == [ids[2]]
+
+
 def test_a_newer_store_is_refused_whatever_it_is(url: str) -> None:
     import sqlalchemy as sa
 

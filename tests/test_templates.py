@@ -17,16 +17,21 @@ FOLDER = Path(__file__).parents[1] / "docs" / "templates"
 FILES = sorted(p.name for p in FOLDER.iterdir())
 
 
-def test_all_are_linked_from_the_page() -> None:
-    page = (FOLDER.parent / "tracking.md").read_text()
-    assert [n for n in FILES if f"(templates/{n})" not in page] == []
+FLEETS = ("slurm-array.sh", "slurm-ray.sh")
+
+
+def test_all_are_linked_from_their_page() -> None:
+    for page, names in (("fleet", FLEETS), ("tracking", set(FILES) - set(FLEETS))):
+        text = (FOLDER.parent / f"{page}.md").read_text()
+        assert [n for n in names if f"(templates/{n})" not in text] == []
 
 
 @pytest.mark.parametrize("name", [n for n in FILES if not n.endswith(".timer")])
 def test_commands_and_options_exist(name: str) -> None:
     text = (FOLDER / name).read_text()
-    calls = re.findall(r"gpubench (run|doctor|track (?:check|publish))([^\n|']*)", text)
-    assert {c for c, _ in calls} >= {"run", "track check", "track publish"}
+    calls = re.findall(r"gpubench (run|report|doctor|track (?:check|publish))([^\n|']*)", text)
+    needed = {"run", "report"} if name in FLEETS else {"run", "track check", "track publish"}
+    assert {c for c, _ in calls} >= needed
     for words, rest in calls:
         command: click.Command | None = cli
         for word in words.split():
@@ -46,8 +51,47 @@ def test_the_workflow_is_yaml_with_the_steps_in_order() -> None:
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
-def test_the_job_and_the_units_are_well_formed() -> None:
-    subprocess.run(["bash", "-n", str(FOLDER / "slurm-nightly.sh")], check=True)
+@pytest.mark.parametrize("visible", ["0,1,2", ""])
+def test_a_task_of_the_array_measures_every_gpu_of_its_node(visible: str, tmp_path: Path) -> None:
+    """The script itself, with a gpubench that writes down how it was called."""
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    (tmp_path / "venv/bin/activate").write_text(f'PATH="{tmp_path}:$PATH"\n')
+    fake = tmp_path / "gpubench"
+    log = tmp_path / "calls"
+    fake.write_text(
+        f'#!/usr/bin/env bash\necho "$GPUBENCH_HOST $GPUBENCH_RACK $@" >>{log}\n'
+        'case "$*" in *cuda:1*) exit 3;; esac\n'
+    )
+    fake.chmod(0o755)
+    given = {
+        "SLURM_ARRAY_JOB_ID": "77", "SLURMD_NODENAME": "n5", "CUDA_VISIBLE_DEVICES": visible,
+        "SLURM_TOPOLOGY_ADDR": "s0.rack4.n5", "GPUBENCH_VENV": str(tmp_path / "venv"),
+        "GPUBENCH_STORE": "postgresql+psycopg://u@h/d", "HOME": str(tmp_path),
+        "PATH": "/usr/bin:/bin",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["bash", str(FOLDER / "slurm-array.sh")], env=given, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    devices = [f"cuda:{i}" for i in range(3)] if visible else ["cpu"]
+    assert log.read_text().splitlines() == [
+        f"n5 rack4 run nightly --device {d} --fleet slurm-77 --label n5 --no-report"
+        for d in devices
+    ], done.stderr
+    # The worst code of its GPUs is the code of the task.
+    assert done.returncode == (3 if visible else 0)
+    del given["GPUBENCH_STORE"]
+    refused = subprocess.run(
+        ["bash", str(FOLDER / "slurm-array.sh")], env=given, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert refused.returncode != 0
+    assert "a PostgreSQL URL" in refused.stderr
+
+
+def test_the_jobs_and_the_units_are_well_formed() -> None:
+    for name in ("slurm-nightly.sh", *FLEETS):
+        subprocess.run(["bash", "-n", str(FOLDER / name)], check=True)
     for name, section in (("service", "Service"), ("timer", "Timer")):
         parser = configparser.RawConfigParser(strict=False)
         parser.read(FOLDER / f"gpubench-nightly.{name}")

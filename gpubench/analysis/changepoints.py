@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -27,26 +27,38 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from gpubench.analysis.significance import rank_p
+
 Floats = npt.NDArray[np.float64]
 
 WINDOWS: Final = (1, 2, 3, 4, 6, 9, 14, 20, 30)
 """Numbers of newest nights that are compared with the level."""
 
-WEIGHTS: Final = {1: 0.3, 2: 0.3, 3: 0.3, 4: 2.0}
-LONG_WEIGHT: Final = 0.2
+WEIGHTS: Final = {1: 0.1, 2: 0.1, 3: 0.1, 4: 3.0}
+LONG_WEIGHT: Final = 0.1
 """Share of the false-alarm budget that a window gets: its p-value is divided by it (weighted
 Bonferroni: Genovese, Roeder and Wasserman, Biometrika 93, 2006). Most goes to four nights,
-which decide about steps of three noises; longer windows have power to spare."""
+which decide about steps of three noises: one and two nights see larger ones, and longer
+windows have power to spare."""
 
 EFFECTIVE_WINDOWS: Final = 4.0
 """Independent tests that the overlapping windows amount to, for the p-value of a series."""
 
-PRIOR_NOISE: Final = 0.01
-PRIOR_DF: Final = 6.0
+Prior = tuple[float, float]
 """Night-to-night noise believed before any night, and how many degrees that belief weighs."""
+
+PRIOR: Final[Prior] = (0.01, 6.0)
+"""Where nothing was learnt from other cases."""
+
+LEARNT_FROM: Final = 15
+"""Nights from which a series says something about the noise of the others."""
 
 MANY: Final = 5
 """Nights that make a level; a faster stretch of so many becomes the new one."""
+
+
+HELD: Final = 10
+"""Nights that an alarm may stay on weaker evidence (``Rule.hold``) than it was told with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,7 @@ class Rule:
 
     Attributes:
         chance: probability of a false alarm, each window of a case and night.
+        hold: probability below which a regression that was told stays one.
         fdr: expected share of false ones among the alarms of one check.
         floor: smallest relative change that matters: what two runs of the same thing
             differ by (A/A).
@@ -79,6 +92,7 @@ class Rule:
     """
 
     chance: float = 1e-5
+    hold: float = 1e-3
     fdr: float = 0.05
     floor: float = 0.01
     fast: float = 0.05
@@ -143,18 +157,28 @@ def _clipped_alone(scaled: Floats) -> Floats:
 
 
 def robust_noise(logs: Floats) -> float:
-    """Standard deviation of nights from the differences of neighbours, by their MAD.
+    """Standard deviation of nights from the differences of neighbours, wild ones clipped.
 
-    Differences do not see levels; 1.4826 makes the MAD that of a normal distribution, the
-    root of two undoes the difference. At least 1e-4: clocks resolve no better.
+    Differences do not see levels; the root of two undoes the difference. Their MAD (1.4826
+    makes it that of a normal distribution) says where to clip, and the mean square of what is
+    clipped at three of those is the estimate: it scatters half as much as the MAD, and change
+    points are told by it. 0.995 is the mean of min(x^2, 9) of a standard normal. At least
+    1e-4: clocks resolve no better.
     """
     if len(logs) < 3:
-        return PRIOR_NOISE
+        return PRIOR[0]
     steps = np.abs(np.diff(logs))
-    return max(1.4826 * float(np.median(steps)) / math.sqrt(2), 1e-4)
+    wild = 3 * 1.4826 * float(np.median(steps))
+    squares = np.minimum(steps, wild) ** 2 if wild else steps * 0
+    return max(math.sqrt(float(np.mean(squares)) / 0.995 / 2), 1e-4)
 
 
-def judge(nights: Sequence[Night], rule: Rule | None = None, accepted: int | None = None) -> Shift:
+def judge(
+    nights: Sequence[Night],
+    rule: Rule | None = None,
+    accepted: int | None = None,
+    prior: Prior = PRIOR,
+) -> Shift:
     """Judge the newest nights of a series against its level.
 
     Args:
@@ -162,20 +186,57 @@ def judge(nights: Sequence[Night], rule: Rule | None = None, accepted: int | Non
         rule: what counts as a change.
         accepted: index of the night whose level somebody accepted; what was before no longer
             counts for the level, only for the noise.
+        prior: what is believed of the noise before any night.
 
     Returns:
         The shift, before the correction for the other cases of a check (``discoveries``).
     """
     rule = rule or Rule()
-    usable = all(n.value > 0 and math.isfinite(n.value) for n in nights)
-    if len(nights) < 2 or not usable:
+    if len(nights) < 2 or not _usable(nights):
         return Shift("insufficient", nights=max(len(nights) - 1, 0))
     sign = 1.0 if rule.better == "lower" else -1.0
     logs = sign * np.log(np.array([n.value for n in nights]))
     ends = np.array([(n.low, n.high) for n in nights])
     with np.errstate(divide="ignore"):
         bounds = np.sort(sign * np.log(np.maximum(ends, 0)), axis=1)
-    return _Series(logs, bounds, rule, accepted).judged(sign)
+    return _held(_Series(logs, bounds, rule, accepted, prior), sign)
+
+
+def scatter(nights: Sequence[Night]) -> tuple[float, float] | None:
+    """(variance, degrees of freedom) of a series' own noise; None for one that is too short.
+
+    For ``significance.prior_of``, which learns from the cases of a check what noise is usual.
+    """
+    if len(nights) < LEARNT_FROM or not _usable(nights):
+        return None
+    logs = np.log(np.array([n.value for n in nights]))
+    series = _Series(logs, np.stack([logs, logs], axis=1), Rule(), None, (0.0, 0.0))
+    noise, df = series.noise(len(logs))
+    return noise**2, df
+
+
+def _usable(nights: Sequence[Night]) -> bool:
+    return all(n.value > 0 and math.isfinite(n.value) for n in nights)
+
+
+def _held(series: _Series, sign: float, back: int = 0) -> Shift:
+    """The verdict on the newest night; a regression told before stays while it may be true.
+
+    Without this, an excursion near the threshold is told, dropped and told again. It stays
+    with the evidence that it was told with, so that the correction for other cases does not
+    drop it either.
+    """
+    now, last = series.judged(sign), len(series.logs)
+    kept = now.verdict == "noise" and series.may_be_slower() and back < HELD
+    if not kept or last - 2 <= series.start:
+        return now
+    before = _held(series.night_before(), sign, back + 1)
+    # One night alone is no level: what it told goes with it.
+    if before.verdict != "regression" or (before.since or 0) > last - 3:
+        return now
+    held = series.test(last - (before.since or 0))
+    ratio = math.exp(sign * held.shift) if held is not None and held.shift > 0 else before.ratio
+    return replace(now, verdict="regression", since=before.since, p=before.p, ratio=ratio)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +255,11 @@ class _Test:
 class _Series:
     """The logs of a series, slower is larger, with what is worked out once."""
 
-    def __init__(self, logs: Floats, bounds: Floats, rule: Rule, accepted: int | None) -> None:
+    def __init__(
+        self, logs: Floats, bounds: Floats, rule: Rule, accepted: int | None, prior: Prior
+    ) -> None:
         self.logs, self.bounds, self.rule = logs, bounds, rule
+        self.given, self.prior = accepted, prior
         self.start = accepted if accepted is not None and accepted < len(logs) else 0
         self.accepted = accepted is not None
         self.changes = change_points(logs)
@@ -207,12 +271,16 @@ class _Series:
         self.squares = np.concatenate([[0.0], np.cumsum(clipped**2)])
         self.on_level, self.rebased = self._levels()
 
+    def night_before(self) -> _Series:
+        """The series as it was a night ago."""
+        return _Series(self.logs[:-1], self.bounds[:-1], self.rule, self.given, self.prior)
+
     def judged(self, sign: float) -> Shift:
         """The verdict on the newest nights."""
         last = len(self.logs)
         if last - 1 <= self.start and self.accepted:
             return self._shift("noise", None, 1.0, sign)  # tonight is what was accepted
-        tests = [t for m in self._windows() if (t := self._test(m)) is not None]
+        tests = self._tests()
         if not tests:
             return self._shift("insufficient", None, 1.0, sign)
         if self.rebased is not None:
@@ -231,10 +299,18 @@ class _Series:
         known = self.accepted or tests[0].nights >= MANY
         return self._shift("noise" if known else "insufficient", None, p, sign, best=tests[0])
 
+    def may_be_slower(self) -> bool:
+        """Whether a regression that was told is still more likely than noise."""
+        least = math.log1p(self.rule.floor)
+        return any(t.shift >= least and t.p_slower <= self.rule.hold for t in self._tests())
+
+    def _tests(self) -> list[_Test]:
+        return [t for m in self._windows() if (t := self.test(m)) is not None]
+
     def _shift(
         self, verdict: str, since: int | None, p: float, sign: float, best: _Test | None = None
     ) -> Shift:
-        noise = self._noise(len(self.logs))[0]
+        noise = self.noise(len(self.logs))[0]
         ratio = math.exp(sign * best.shift) if best else None
         level = math.exp(sign * best.level) if best else None
         series_p = min(1.0, p * EFFECTIVE_WINDOWS)
@@ -269,7 +345,8 @@ class _Series:
                 on[a:b] = True
         return on, rebased
 
-    def _test(self, window: int) -> _Test | None:
+    def test(self, window: int) -> _Test | None:
+        """The last nights, that many, against the level."""
         first = len(self.logs) - window
         return self._compare(self.on_level & (np.arange(len(self.logs)) < first), first, None)
 
@@ -284,7 +361,7 @@ class _Series:
         n, m = len(level_logs), len(stretch)
         if n == 0 or m == 0:
             return None
-        noise, df = self._noise(first)
+        noise, df = self.noise(first)
         middle = float(np.median(level_logs))
         level = float(np.mean(np.clip(level_logs, middle - 3 * noise, middle + 3 * noise)))
         shift = float(np.mean(stretch)) - level
@@ -298,14 +375,15 @@ class _Series:
         return _Test(m, shift, slower, faster, level, n, holds)
 
     def _untried(self, n: int, df: float) -> bool:
-        return self.accepted and n < MANY and df < PRIOR_DF + MANY
+        return self.accepted and n < MANY and df < self.prior[1] + MANY
 
-    def _noise(self, first: int) -> tuple[float, float]:
+    def noise(self, first: int) -> tuple[float, float]:
         """Noise of the nights before ``first``, and its degrees of freedom."""
         levels = sum(a < first for a, _ in self.segments)
         own = max(first - levels, 0)
-        total = self.squares[first] + PRIOR_DF * PRIOR_NOISE**2
-        return math.sqrt(total / (own + PRIOR_DF)), own + PRIOR_DF
+        believed, weight = self.prior
+        total = self.squares[first] + weight * believed**2
+        return math.sqrt(total / max(own + weight, 1.0)), own + weight
 
     def _holds(
         self,
@@ -364,54 +442,3 @@ def _excursion(residuals: Floats, m: int) -> float:
         return 0.0
     sums = np.concatenate([[0.0], np.cumsum(residuals)])
     return float(np.max(sums[m:] - sums[:-m]) / m)
-
-
-def rank_p(larger: Floats, smaller: Floats) -> float:
-    """One-sided Mann-Whitney: the chance of ranks as high as those of ``larger``.
-
-    Exact by recursion for up to eight nights without ties at the ends, by the normal
-    approximation with continuity correction beyond (Mann and Whitney, Ann. Math. Stat. 18,
-    1947). Where so few nights are compared that even complete separation is not
-    significant, complete separation is all that can be asked: then 0.
-    """
-    m, n = len(larger), len(smaller)
-    order = np.sort(smaller)
-    below = np.searchsorted(order, larger, "left")
-    ties = np.searchsorted(order, larger, "right") - below
-    u = float(np.sum(below) + 0.5 * np.sum(ties))
-    if u >= m * n and 1 / math.comb(n + m, m) > 0.005:
-        return 0.0
-    mean, deviation = m * n / 2, math.sqrt(m * n * (m + n + 1) / 12)
-    if m * n <= 400 and m <= 8:
-        counts = _rank_counts(m, n)
-        return float(np.sum(counts[math.ceil(u) :]) / np.sum(counts))
-    return float(special.ndtr(-(u - 0.5 - mean) / deviation))
-
-
-_COUNTS: dict[tuple[int, int], Floats] = {}
-
-
-def _rank_counts(m: int, n: int) -> Floats:
-    """Arrangements by U: coefficients of the Gaussian binomial (n + m choose m)."""
-    if (m, n) not in _COUNTS:
-        poly = np.zeros(m * n + 1)
-        poly[0] = 1.0
-        for i in range(1, m + 1):
-            # Multiply by (1 - q^(n + i)), divide by (1 - q^i).
-            if n + i <= m * n:
-                poly[n + i :] = poly[n + i :] - poly[: -(n + i)].copy()
-            for j in range(i, m * n + 1):
-                poly[j] += poly[j - i]
-        _COUNTS[m, n] = poly
-    return _COUNTS[m, n]
-
-
-def discoveries(p_values: Sequence[float], fdr: float) -> list[bool]:
-    """Which of many tests to believe so that at most a share ``fdr`` is false, on average.
-
-    Benjamini and Hochberg (1995), J. R. Stat. Soc. B 57: the largest k with p(k) <= k fdr / n.
-    """
-    n = len(p_values)
-    order = sorted(range(n), key=lambda i: p_values[i])
-    passed = max((k for k, i in enumerate(order, 1) if p_values[i] <= k * fdr / n), default=0)
-    return [rank < passed for rank, _ in sorted(enumerate(order), key=lambda pair: pair[1])]

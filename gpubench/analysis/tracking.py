@@ -8,7 +8,8 @@ from statistics import median
 from typing import Final
 
 from gpubench.analysis.change import DOUBTS
-from gpubench.analysis.changepoints import Night, Rule, Shift, discoveries, judge
+from gpubench.analysis.changepoints import PRIOR, Night, Prior, Rule, Shift, judge, scatter
+from gpubench.analysis.significance import discoveries, prior_of
 from gpubench.store.points import Point
 from gpubench.units import percent, scaled
 
@@ -64,6 +65,7 @@ def track(
     *,
     accepted: tuple[str, str] | None = None,
     rule: Rule | None = None,
+    prior: Prior = PRIOR,
 ) -> Tracked:
     """Judge the newest point of a series; ``track_all`` corrects for the other series.
 
@@ -72,21 +74,20 @@ def track(
         points: its history on one machine, oldest first.
         accepted: (run id, reason) of the newest acceptance.
         rule: what counts as a change.
+        prior: what is believed of the noise before any night.
     """
     if not points:
         return Tracked(case_key, INSUFFICIENT, "never measured here", (), Shift("insufficient"))
     newest = points[-1]
     doubts = [f for f in DOUBTS if f in newest.flags]
-    usable = tuple(
-        p for p in points if p.how == newest.how and not any(f in p.flags for f in DOUBTS)
-    )
+    usable = _usable(points)
     if doubts:
         verdict = CLOCK if "throttled" in doubts else INSUFFICIENT
         text = f"not judged: this measurement is {', '.join(doubts)}"
         return Tracked(case_key, verdict, text, usable, Shift("insufficient"))
     at = _accepted_index(usable, accepted)
     rule = rule or Rule()
-    shift = judge([Night(p.median_s, p.ci_low_s, p.ci_high_s) for p in usable], rule, at)
+    shift = judge(_nights(usable), rule, at, prior)
     reason = accepted[1] if accepted and at is not None else None
     return _told(Tracked(case_key, NOISE, "", usable, shift, accepted=reason), rule)
 
@@ -96,9 +97,16 @@ def track_all(
     accepted: Mapping[str, tuple[str, str]],
     rule: Rule | None = None,
 ) -> list[Tracked]:
-    """Judge many series of one check, holding the share of false alarms among the alarms."""
+    """Judge many series of one check, holding the share of false alarms among the alarms.
+
+    What noise is usual is learnt from all of them.
+    """
     rule = rule or Rule()
-    found = [track(k, p, accepted=accepted.get(k), rule=rule) for k, p in series.items()]
+    known = [s for p in series.values() if p and (s := scatter(_nights(_usable(p)))) is not None]
+    prior = prior_of(known) or PRIOR
+    found = [
+        track(k, p, accepted=accepted.get(k), rule=rule, prior=prior) for k, p in series.items()
+    ]
     believed = discoveries([t.shift.p for t in found], rule.fdr)
     return [
         t if ok or t.verdict not in SLOWER or t.since is None
@@ -109,6 +117,16 @@ def track_all(
         )
         for t, ok in zip(found, believed, strict=True)
     ]  # fmt: skip
+
+
+def _usable(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The nights that were measured as the newest was, without those in doubt."""
+    how = points[-1].how
+    return tuple(p for p in points if p.how == how and not any(f in p.flags for f in DOUBTS))
+
+
+def _nights(points: Sequence[Point]) -> list[Night]:
+    return [Night(p.median_s, p.ci_low_s, p.ci_high_s) for p in points]
 
 
 def _accepted_index(points: Sequence[Point], accepted: tuple[str, str] | None) -> int | None:

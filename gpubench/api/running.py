@@ -65,6 +65,7 @@ class RunRequest:
     lock_clocks: bool = False
     profiling: Profiling | None = None
     nproc: int = 1
+    fleet: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,10 @@ class Interrupted(GpubenchError):
         run_id: what ``--resume`` takes.
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, launcher: str = "") -> None:
         self.run_id = run_id
-        super().__init__(f"interrupted; continue with: gpubench run --resume {run_id}")
+        how = f"--launcher {launcher} " if launcher else ""
+        super().__init__(f"interrupted; continue with: gpubench run {how}--resume {run_id}")
 
 
 def flags(record: Record) -> tuple[str, ...]:
@@ -120,7 +122,7 @@ def dry_run(request: RunRequest) -> list[Plan]:
     loaded = load_suites(request.suites, request.settings)
     with LocalLauncher(request.device, nproc=request.nproc, job=current_job()) as launcher:
         info, _ = launcher.connect()
-        plans = plan_suites(request, loaded, info, _seed(request))
+        plans = plan_suites(request, loaded, info, seed_of(request))
         return [launcher.expand(p) for p in plans]
 
 
@@ -132,7 +134,7 @@ def run(request: RunRequest, listener: Listener) -> list[RunResult]:
         Interrupted: by Ctrl-C or SIGTERM; what was finished is stored.
     """
     loaded = load_suites(request.suites, request.settings)
-    seed = _seed(request)
+    seed = seed_of(request)
     with (
         Store(request.store) as store,
         LocalLauncher(
@@ -150,9 +152,9 @@ def run(request: RunRequest, listener: Listener) -> list[RunResult]:
         plans = [launcher.expand(p) for p in plan_suites(request, loaded, info, seed)]
         results = []
         calibration = stored_calibration(store, environment)
-        with _clocks(request, info, listener):
+        with clocks(request, info, listener):
             for name, plan in zip(request.suites, plans, strict=True):
-                head = _new_run(request, name, plan, environment)
+                head = new_run(request, name, plan, environment)
                 store.begin(head)
                 results.append(_execute(store, launcher, head, plan, listener, calibration))
         return results
@@ -192,23 +194,30 @@ def resume(name: str, request: RunRequest, listener: Listener) -> RunResult:
         ) as launcher:
             info, environment = launcher.connect()
             listener.note(f"device: {info.torch_name}, {info.name} ({info.note})")
-            (plan,) = map(launcher.expand, plan_suites(again, loaded, info, _seed(again)))
+            (plan,) = map(launcher.expand, plan_suites(again, loaded, info, seed_of(again)))
             _same_or_refuse(head, plan, environment, listener)
-            done = {
-                (r.case.benchmark, r.case.key)
-                for r in store.records(head.id)
-                if r.status != "failed" and _complete(r)
-            }
-            left = replace(
-                plan,
-                cases=tuple(c for c in plan.cases if (c.benchmark, c.key) not in done),
-                skips=tuple(s for s in plan.skips if (s.case.benchmark, s.case.key) not in done),
-            )
+            left = remaining(plan, done_of(store.records(head.id)))
             head = replace(head, status="running", finished_at=None)
             store.update(head)
             calibration = stored_calibration(store, environment)
-            with _clocks(again, info, listener):
+            with clocks(again, info, listener):
                 return _execute(store, launcher, head, left, listener, calibration)
+
+
+def done_of(found: Sequence[Record]) -> frozenset[tuple[str, str]]:
+    """(benchmark, case key) of the records that need not be made again."""
+    return frozenset(
+        (r.case.benchmark, r.case.key) for r in found if r.status != "failed" and _complete(r)
+    )
+
+
+def remaining(plan: Plan, done: frozenset[tuple[str, str]]) -> Plan:
+    """The part of a plan that is not done yet."""
+    return replace(
+        plan,
+        cases=tuple(c for c in plan.cases if (c.benchmark, c.key) not in done),
+        skips=tuple(s for s in plan.skips if (s.case.benchmark, s.case.key) not in done),
+    )
 
 
 def _complete(record: Record) -> bool:
@@ -217,11 +226,13 @@ def _complete(record: Record) -> bool:
     return samples is None or len(samples.launches) >= record.case.policy.launches
 
 
-def _seed(request: RunRequest) -> int:
+def seed_of(request: RunRequest) -> int:
+    """The seed that was given, or a random one."""
     return secrets.randbelow(2**31) if request.seed is None else request.seed
 
 
-def _new_run(request: RunRequest, name: str, plan: Plan, environment: Environment) -> Run:
+def new_run(request: RunRequest, name: str, plan: Plan, environment: Environment) -> Run:
+    """The head of a run that is about to begin."""
     now = datetime.now(UTC)
     return Run(
         id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
@@ -244,6 +255,7 @@ def _new_run(request: RunRequest, name: str, plan: Plan, environment: Environmen
             "plan": plan_digest(plan),
             "profiling": asdict(request.profiling) if request.profiling else None,
             "nproc": request.nproc,
+            **({"fleet": request.fleet} if request.fleet else {}),
         },
     )
 
@@ -271,6 +283,7 @@ def _resumed_request(request: RunRequest, head: Run) -> RunRequest:
         lock_clocks=bool(past["lock_clocks"]),
         profiling=Profiling(**past["profiling"]) if past.get("profiling") else None,
         nproc=int(past.get("nproc", 1)),
+        fleet=past.get("fleet"),
     )
 
 
@@ -321,18 +334,18 @@ def _execute(
             listener.stored(record)
     except KeyboardInterrupt:
         launcher.kill()
-        _finish(keeper, "interrupted", listener)
+        finished(keeper, "interrupted", listener)
         raise Interrupted(head.id) from None
     except GpubenchError:
-        _finish(keeper, "interrupted", listener)
+        finished(keeper, "interrupted", listener)
         raise
-    done = _finish(keeper, "finished", listener)
+    done = finished(keeper, "finished", listener)
     if keeper.path is not None:
         return RunResult(done, tuple(r for _, r in sorted(taken, key=lambda pair: pair[0])))
     return RunResult(done, tuple(store.records(head.id)))
 
 
-def _finish(keeper: Keeper, status: str, listener: Listener) -> Run:
+def finished(keeper: Keeper, status: str, listener: Listener) -> Run:
     """Mark a run as ended, and say where its records are if the store was lost."""
     done = keeper.finish(status)
     if keeper.path is not None:
@@ -364,7 +377,8 @@ def _locked(info: DeviceInfo, listener: Listener) -> Iterator[None]:
         raise InputError(f"--lock-clocks: {error}") from error
 
 
-def _clocks(
+def clocks(
     request: RunRequest, info: DeviceInfo, listener: Listener
 ) -> AbstractContextManager[None]:
+    """Clocks locked while in it, where that was asked for."""
     return _locked(info, listener) if request.lock_clocks else nullcontext()

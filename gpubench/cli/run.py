@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,24 @@ if TYPE_CHECKING:
     from gpubench.spec import Profiling
 
 T = TypeVar("T")
+L = TypeVar("L")
+
+
+def fleet_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What makes a run one of many devices."""
+    for option in (
+        click.option("--per-node", is_flag=True,
+                     help="With --launcher ray: one task a node, not a GPU."),
+        click.option("--address", metavar="HOST:PORT",
+                     help="Of the Ray cluster. [default: RAY_ADDRESS, else this machine alone]"),
+        click.option("--fleet", metavar="NAME",
+                     help="Make the run one of this fleet, for `report --fleet`; with --launcher"
+                     " ray the fleet's name."),
+        click.option("--launcher", type=click.Choice(["local", "ray"]), default="local",
+                     show_default=True, help="ray: every GPU of a cluster."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 @click.command()
@@ -49,6 +68,7 @@ T = TypeVar("T")
               help="Ranks on this machine, each with a GPU of its own. [1]")  # fmt: skip
 @click.option("--fail-on", "gates", multiple=True, metavar="FLAG",
               help="Exit 1 if a case has this flag (noisy, ...). Repeatable.")  # fmt: skip
+@fleet_options
 @click.option("-q", "--quiet", is_flag=True, help="Print the report's path only.")
 @click.option("-v", "--verbose", is_flag=True, help="More about every case.")
 def run(suites: tuple[str, ...], **options: Any) -> None:
@@ -63,6 +83,18 @@ def run(suites: tuple[str, ...], **options: Any) -> None:
     follow_job(options["nproc"])
     gates = checked_gates(options["gates"])
     request = request_of(suites, options)
+    if options["launcher"] == "ray":
+        from gpubench.cli.fleet import run_fleet
+
+        if options["nproc"] > 1:
+            raise InputError("each task of a fleet is one device", expected="no --nproc with ray")
+        check_writable(options)
+        run_fleet(request, options, gates)
+        return
+    for name in ("address", "per_node"):
+        if options[name]:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} is for a cluster", expected=f"--launcher ray with {flag}")
     if options["dry_run"]:
         show_plans(request, options["resume"])
         return
@@ -90,6 +122,7 @@ def request_of(
         lock_clocks=options["lock_clocks"],
         profiling=profiling,
         nproc=options.get("nproc", 1),
+        fleet=options.get("fleet"),
     )
 
 
@@ -168,15 +201,22 @@ def execute(request: RunRequest, options: dict[str, Any]) -> list[RunResult]:
 
 
 def execute_listening(job: Callable[[Progress], T], quiet: bool, verbose: bool = False) -> T:
-    """Do a job that reports progress on stderr; SIGTERM ends it as Ctrl-C does."""
+    """Do a job that measures, with progress on stderr; SIGTERM ends it as Ctrl-C does."""
+    from gpubench.cli.options import console
     from gpubench.cli.progress import Progress
+
+    return listening(job, Progress(console(stderr=True), quiet, verbose))
+
+
+def listening(job: Callable[[L], T], watching: AbstractContextManager[L]) -> T:
+    """Do a job with its listener at work; SIGTERM ends it as Ctrl-C does."""
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
-        with Progress(console(stderr=True), quiet, verbose) as listener:
+        with watching as listener:
             return job(listener)
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -211,20 +251,26 @@ def judge(results: list[RunResult], gates: tuple[str, ...]) -> None:
     from gpubench.api import flags
 
     hits = [
-        (r.case, flag) for result in results for r in result.records
+        (r.case, flag, where(result)) for result in results for r in result.records
         for flag in flags(r) if flag in gates
     ]  # fmt: skip
-    failed = [r for result in results for r in result.failed]
+    failed = [(r, where(result)) for result in results for r in result.failed]
     if hits:
-        case, flag = hits[0]
+        case, flag, place = hits[0]
         raise GateFailed(
             f"--fail-on: {len(hits)} case(s), first {case.benchmark} {case.label}"
-            f" {case.precision}: {flag}"
+            f" {case.precision}{place}: {flag}"
         )
     if failed:
-        first = failed[0]
+        first, place = failed[0]
         why = getattr(first.outcome, "reason", "wrong result")
         raise PartialFailure(
             f"{len(failed)} case(s) failed, first {first.case.benchmark} {first.case.label}"
-            f" {first.case.precision}: {why}; the rest is stored"
+            f" {first.case.precision}{place}: {why}; the rest is stored"
         )
+
+
+def where(result: RunResult) -> str:
+    """The slot of a run that is one of a fleet, for messages."""
+    slot = result.run.settings.get("slot")
+    return f" on {slot}" if slot else ""

@@ -19,6 +19,7 @@ from gpubench.spec import DeviceInfo
 FACTS: Final[Mapping[str, tuple[str, str]]] = {
     "gpubench.version": ("gpubench", ""),
     "host.name": ("Host", ""),
+    "host.rack": ("Rack, from GPUBENCH_RACK", ""),
     "host.os": ("Operating system", ""),
     "host.kernel": ("Kernel", ""),
     "host.container": ("In a container", ""),
@@ -44,6 +45,7 @@ FACTS: Final[Mapping[str, tuple[str, str]]] = {
     "gpu.pci_id": ("PCI address", ""),
     "gpu.pcie_width": ("PCIe lanes", ""),
     "gpu.pcie_generation": ("PCIe generation", ""),
+    "gpu.pcie_width_max": ("PCIe lanes of the slot and the GPU, at most", ""),
     "gpu.vbios": ("VBIOS", ""),
     "gpu.driver": ("Driver", ""),
     "gpu.compute_capability": ("Compute capability", ""),
@@ -55,6 +57,9 @@ FACTS: Final[Mapping[str, tuple[str, str]]] = {
     "gpu.clock_memory_max_hz": ("Highest memory clock", "Hz"),
     "gpu.clock_locked": ("Application clocks set", ""),
     "gpu.ecc": ("ECC", ""),
+    "gpu.ecc_uncorrected": ("Uncorrected ECC errors in its life", ""),
+    "gpu.remapped_rows": ("Memory rows remapped", ""),
+    "gpu.remap_failed": ("Remapping of a row failed", ""),
     "gpu.mig": ("MIG", ""),
     "gpu.persistence": ("Persistence mode", ""),
     "gpu.temperature_c": ("Temperature at start", "°C"),
@@ -93,7 +98,9 @@ def capture(device: DeviceInfo, sensor_facts: Mapping[str, Fact] | None = None) 
 def host_facts() -> dict[str, Fact]:
     """Machine, kernel, CPU and memory."""
     return {
-        "host.name": platform.node(),
+        # In a container the node's name is not the machine's: whoever starts it may say so.
+        "host.name": os.environ.get("GPUBENCH_HOST") or platform.node(),
+        "host.rack": os.environ.get("GPUBENCH_RACK") or None,
         "host.os": _os_name(),
         "host.kernel": platform.release(),
         "host.container": Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),

@@ -291,6 +291,30 @@ class Store:
                     past.append(point)
         return found
 
+    def measured(self, run_ids: Sequence[str]) -> dict[str, list[Point]]:
+        """Run id -> its measurements as points, without the samples: for many runs at once."""
+        make: Callable[..., Point] = Point
+        found: dict[str, list[Point]] = {r: [] for r in run_ids}
+        with self._translated(), self._engine.connect() as connection:
+            for part in _parts(run_ids):
+                query = sa.select(*(history.c[n] for n in Point.__slots__))
+                query = query.where(history.c.run_id.in_(part)).order_by(history.c.benchmark)
+                for row in connection.execute(query):
+                    flags = tuple(filter(None, row[-1].split(",")))
+                    found[row[1]].append(make(*row[:-1], flags))
+        return found
+
+    def statuses(self, run_ids: Sequence[str]) -> dict[str, dict[tuple[str, str], str]]:
+        """Run id -> (benchmark, case key) -> ``measured``, ``skipped`` or ``failed``."""
+        found: dict[str, dict[tuple[str, str], str]] = {r: {} for r in run_ids}
+        columns = (records.c.run_id, records.c.benchmark, records.c.case_key, records.c.status)
+        with self._translated(), self._engine.connect() as connection:
+            for part in _parts(run_ids):
+                query = sa.select(*columns).where(records.c.run_id.in_(part))
+                for run_id, benchmark, key, status in connection.execute(query):
+                    found[run_id][benchmark, key] = status
+        return found
+
     def machines(self) -> list[tuple[str, str]]:
         """(device, suite) of every history, in order."""
         query = sa.select(history.c.device, history.c.suite).distinct()
@@ -320,6 +344,19 @@ class Store:
             query = query.where(runs.c.suite == suite)
         with self._translated(), self._engine.connect() as connection:
             return [decode_run(json.loads(b)) for b in connection.execute(query).scalars()]
+
+    def fleet(self, name: str) -> list[Run]:
+        """The runs of a fleet, one a device and suite, in the order of their ids."""
+        query = sa.select(runs.c.body).where(runs.c.fleet == name).order_by(runs.c.id)
+        with self._translated(), self._engine.connect() as connection:
+            return [decode_run(json.loads(b)) for b in connection.execute(query).scalars()]
+
+    def fleets(self) -> list[str]:
+        """Names of the fleets, the one that began last first."""
+        began = sa.func.max(runs.c.started_at)
+        query = sa.select(runs.c.fleet).where(runs.c.fleet.is_not(None)).group_by(runs.c.fleet)
+        with self._translated(), self._engine.connect() as connection:
+            return list(connection.execute(query.order_by(began.desc())).scalars())
 
     def find(self, name: str) -> Run:
         """A run by id, by a unique start of its id, by label (the newest) or ``latest``.
@@ -367,6 +404,12 @@ class Store:
         return found
 
 
+def _parts(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    """As many at once as any database takes in one statement."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
+
+
 def _run_row(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
@@ -375,4 +418,5 @@ def _run_row(run: Run) -> dict[str, Any]:
         "started_at": run.started_at,
         "status": run.status,
         "body": dumps(encode_run(run)),
+        "fleet": run.fleet,
     }

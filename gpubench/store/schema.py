@@ -13,8 +13,8 @@ from gpubench.errors import StoreError
 from gpubench.record import Measurement, Record, Run
 from gpubench.store.points import point_row
 
-STORE_VERSION: Final = 2
-"""2: the table ``history``."""
+STORE_VERSION: Final = 3
+"""2: the table ``history``. 3: the column ``fleet`` of ``runs``."""
 
 metadata = sa.MetaData()
 
@@ -34,6 +34,8 @@ runs = sa.Table(
     sa.Column("started_at", sa.String(40), nullable=False, index=True),
     sa.Column("status", sa.String(20), nullable=False),
     sa.Column("body", sa.Text, nullable=False),
+    sa.Column("fleet", sa.String(200)),
+    sa.Index("runs_by_fleet", "fleet", "id"),
 )
 
 records = sa.Table(
@@ -155,5 +157,13 @@ def add_points(connection: sa.Connection, head: Run, found: list[Record]) -> Non
         connection.execute(history.insert(), rows)
 
 
-UPGRADES: Final[dict[int, Callable[[sa.Connection], None]]] = {1: _fill_history}
+def _name_fleets(connection: sa.Connection) -> None:
+    """From 2 to 3: what was measured before fleets belongs to none."""
+    known = {c["name"] for c in sa.inspect(connection).get_columns(runs.name)}
+    if "fleet" not in known:
+        connection.execute(sa.text("ALTER TABLE runs ADD COLUMN fleet VARCHAR(200)"))
+        connection.execute(sa.text("CREATE INDEX runs_by_fleet ON runs (fleet, id)"))
+
+
+UPGRADES: Final[dict[int, Callable[[sa.Connection], None]]] = {1: _fill_history, 2: _name_fleets}
 """version -> what turns a store of that version into one of the next."""

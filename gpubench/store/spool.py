@@ -62,6 +62,17 @@ class Keeper:
         self.problem = ""
         self.kept = 0
 
+    def open(self) -> None:
+        """Add the run to the store, or go on with it; into the spool where that is lost."""
+        try:
+            if self._store.has_run(self._run.id):
+                self._store.update(self._run)
+            else:
+                self._store.begin(self._run)
+        except StoreError as error:
+            self.problem = str(error)
+            self._begin()
+
     def put(self, record: Record, position: int) -> None:
         """Store a record, whatever becomes of the store.
 

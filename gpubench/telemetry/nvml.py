@@ -177,6 +177,9 @@ class Nvml:
         }
         power_mw = _maybe(pynvml.nvmlDeviceGetEnforcedPowerLimit, h)
         ecc, mig = _maybe(pynvml.nvmlDeviceGetEccMode, h), _maybe(pynvml.nvmlDeviceGetMigMode, h)
+        # Corrected, uncorrected, pending, failed; Ampere and later.
+        rows = _maybe(pynvml.nvmlDeviceGetRemappedRows, h)
+        errors = (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_AGGREGATE_ECC)
         version = _maybe(pynvml.nvmlSystemGetCudaDriverVersion_v2)
         reading = self.read()
         return {
@@ -192,11 +195,15 @@ class Nvml:
             "gpu.clock_memory_max_hz": clocks["memory"] * 1e6 if clocks["memory"] else None,
             "gpu.clock_locked": self.clock_locked(),
             "gpu.ecc": bool(ecc[0]) if ecc else None,
+            "gpu.ecc_uncorrected": _maybe(pynvml.nvmlDeviceGetTotalEccErrors, h, *errors),
+            "gpu.remapped_rows": rows[0] + rows[1] if rows else None,
+            "gpu.remap_failed": bool(rows[3]) if rows else None,
             "gpu.mig": bool(mig[0]) if mig else None,
             "gpu.persistence": _flag(_maybe(pynvml.nvmlDeviceGetPersistenceMode, h)),
             "gpu.temperature_c": reading.values.get("temperature_c") if reading else None,
             "gpu.pcie_width": _maybe(pynvml.nvmlDeviceGetCurrPcieLinkWidth, h),
             "gpu.pcie_generation": _maybe(pynvml.nvmlDeviceGetCurrPcieLinkGeneration, h),
+            "gpu.pcie_width_max": _maybe(pynvml.nvmlDeviceGetMaxPcieLinkWidth, h),
         }
 
     def clock_locked(self) -> bool | None:

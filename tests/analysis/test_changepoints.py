@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,11 +12,10 @@ from gpubench.analysis.changepoints import (
     Night,
     Rule,
     change_points,
-    discoveries,
     judge,
-    rank_p,
     robust_noise,
 )
+from gpubench.analysis.significance import discoveries, rank_p
 from tests.histories import make, nights_of
 
 
@@ -69,6 +69,38 @@ def test_a_regression_stays_until_it_is_gone() -> None:
     assert told.ratio == pytest.approx(1.05, abs=0.01)
     assert told.noise == pytest.approx(0.01, abs=0.003)
     assert {judge(nights[:k]).verdict for k in range(104, 131)} == {"noise"}
+
+
+def test_a_level_near_the_threshold_is_told_once() -> None:
+    """Without ``Rule.hold`` such a step is told, dropped and told again."""
+
+    def told(seed: int, hold: float) -> int:
+        rng = np.random.default_rng(seed)
+        log = rng.normal(0, 0.01, 160)
+        log[120:] = rng.normal(0.0165, 0.01, 40)
+        nights = nights_of(np.exp(log))
+        on = [judge(nights[:k], Rule(hold=hold)).verdict == "regression" for k in range(120, 161)]
+        return sum(now and not before for before, now in pairwise(on))
+
+    flickering = (3, 4, 5, 8, 10)
+    assert all(told(seed, 0.0) > 1 for seed in flickering)
+    assert all(told(seed, Rule().hold) == 1 for seed in flickering)
+
+
+def test_what_is_held_keeps_its_evidence_and_ends() -> None:
+    rng = np.random.default_rng(5)
+    log = rng.normal(0, 0.01, 200)
+    log[120:150] = rng.normal(0.0165, 0.01, 30)
+    nights = nights_of(np.exp(log))
+    rule = Rule()
+    for k in range(121, 151):
+        found = judge(nights[:k], rule)
+        if found.verdict == "regression":
+            # The p-value is the one it was told with, so that other cases do not drop it.
+            assert found.p <= rule.chance * 4
+            assert found.since is not None
+            assert found.since >= 110
+    assert judge(nights[:170], rule).verdict == "noise"
 
 
 def test_an_accepted_level_is_the_level() -> None:

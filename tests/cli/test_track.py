@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -223,3 +225,31 @@ def test_unknown_cases_and_nothing_to_accept(
     code, _, err = run_cli(capsys, "track", "accept", "--reason", "x")
     assert code == 2
     assert "--case CASE or --all" in err
+
+
+def test_two_checks_at_once_and_an_acceptance_between(store_url: str, tmp_path: Path) -> None:
+    """Several processes read and accept in one store: each ends as if it were alone."""
+    stored(store_url, 0.10)
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "gpubench", "track", "check", "--format", "json"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    found = [p.communicate(timeout=120) for p in running]
+    assert [p.returncode for p in running] == [1, 1], found
+    assert found[0][0] == found[1][0]
+    accepting = [
+        subprocess.Popen(
+            [sys.executable, "-m", "gpubench", "track", "accept", "--all", "--reason", f"by {i}"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    told = [p.communicate(timeout=120) for p in accepting]
+    assert [p.returncode for p in accepting] == [0, 0], told
+    with Store(store_url) as store:
+        (device, _), *_ = store.machines()
+        reasons = sorted({a.reason for a in store.accepted_on_all(device)})
+    assert reasons == ["by 0", "by 1"]

@@ -58,7 +58,9 @@ def chromium():
 class Visit:
     """A page with what went wrong on it: console messages, errors, requests, dialogs."""
 
-    def __init__(self, browser, path, anchor="", width=1280, scheme="light"):
+    def __init__(
+        self, browser, path, anchor="", width=1280, scheme="light", ready="[data-ready=yes]"
+    ):
         self.context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
@@ -71,7 +73,7 @@ class Visit:
         self.page.on("request", self._request)
         self.page.on("dialog", self._dialog)
         self.page.goto(f"file://{path}{anchor}")
-        self.page.wait_for_selector("html[data-ready=yes]")
+        self.page.wait_for_selector(f"html{ready}")
 
     def _request(self, request):
         if not request.url.startswith(("file:", "blob:", "data:")):

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from gpubench.api.expecting import stored_calibration, with_model
 from gpubench.api.running import (
     Interrupted,
+    Notes,
     RunRequest,
     RunResult,
     deliver_spooled,
@@ -30,7 +31,7 @@ from gpubench.codec import decode_record, decode_run
 from gpubench.errors import InputError, StoreError, UnknownName
 from gpubench.launch.ray import Event, Node, RayLauncher, Slot, slots_of
 from gpubench.record import Record, Run
-from gpubench.spec import Case, Suite
+from gpubench.spec import Suite
 from gpubench.store import Store
 from gpubench.store.points import device_id
 from gpubench.store.spool import Keeper, spool_folder
@@ -81,25 +82,6 @@ class _Place:
     device: str | None = None
     keepers: dict[str, Keeper] = field(default_factory=dict)
     refused: str | None = None
-
-
-class _Notes:
-    """The part of a fleet's listener that speaks, for what knows runs only."""
-
-    def __init__(self, listener: FleetListener) -> None:
-        self.note = listener.note
-
-    def planned(self, *_: object) -> None:
-        """Nothing to do."""
-
-    def started(self, case: Case) -> None:
-        """Nothing to do."""
-
-    def progress(self, case: Case, samples: int, time_s: float) -> None:
-        """Nothing to do."""
-
-    def stored(self, record: Record) -> None:
-        """Nothing to do."""
 
 
 def run_fleet(
@@ -170,7 +152,7 @@ class _Fleet:
         listener: FleetListener,
     ) -> None:
         self.store, self.request, self.suites, self.seed = store, request, suites, seed
-        self.listener, self.notes = listener, _Notes(listener)
+        self.listener, self.notes = listener, Notes(listener.note)
         self.name = request.fleet or ""
         self.earlier: dict[str, dict[str, dict[str, Earlier]]] = {}
         self.problems: dict[str, str] = {}

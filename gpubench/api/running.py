@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -47,6 +47,22 @@ class Listener(Protocol):
 
     def note(self, text: str) -> None:
         """One line for people."""
+
+
+class Notes:
+    """A listener that passes notes on and is silent else."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+
+    def planned(self, *_: object) -> None:
+        """Nothing to do."""
+
+    started = progress = stage = stored = planned
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self._note(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from gpubench.api.running import RunRequest, clocks, new_run, plan_digest, plan_suites, remaining
+from gpubench.api.running import (
+    Notes,
+    RunRequest,
+    clocks,
+    new_run,
+    plan_digest,
+    plan_suites,
+    remaining,
+)
 from gpubench.codec import dumps, encode_record, encode_run
 from gpubench.errors import GpubenchError
 from gpubench.launch.local import LocalLauncher
-from gpubench.record import Record, Run
-from gpubench.spec import Case, Suite
+from gpubench.record import Run
+from gpubench.spec import Suite
 from gpubench.store.points import device_id
 
 TARGET: Final = f"{__name__}:measure"
@@ -53,29 +61,6 @@ class Job:
     choose: bool = False
 
 
-class _Notes:
-    """A listener that keeps the notes and is silent else."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def planned(self, *_: object) -> None:
-        """Nothing to do."""
-
-    def started(self, case: Case) -> None:
-        """Nothing to do."""
-
-    def progress(self, case: Case, samples: int, time_s: float) -> None:
-        """Nothing to do."""
-
-    def stored(self, record: Record) -> None:
-        """Nothing to do."""
-
-    def note(self, text: str) -> None:
-        """Keep it."""
-        self.texts.append(text)
-
-
 def measure(payload: bytes) -> Iterator[Message]:
     """Measure suites on the device of this process, a message a record.
 
@@ -94,13 +79,14 @@ def measure(payload: bytes) -> Iterator[Message]:
 def _measured(job: Job) -> Iterator[Message]:
     if job.choose:
         os.environ["CUDA_VISIBLE_DEVICES"] = _unmeasured(job)
-    request, notes = job.request, _Notes()
+    request = job.request
+    told: list[str] = []
     with LocalLauncher(
         request.device, quick=request.quick, folder=job.suites[0].folder
     ) as launcher:
         info, environment = launcher.connect()
         device, idle = device_id(environment), True
-        with clocks(request, info, notes):
+        with clocks(request, info, Notes(told.append)):
             for name, suite in zip(request.suites, job.suites, strict=True):
                 (plan,) = map(launcher.expand, plan_suites(request, [suite], info, job.seed))
                 known = job.earlier.get(device, {}).get(suite.name)
@@ -118,7 +104,7 @@ def _measured(job: Job) -> Iterator[Message]:
                 positions = {key: i for i, key in enumerate(plan.order)}
                 head = replace(known.run, status="running", finished_at=None)
                 yield {"event": "head", "run": dumps(encode_run(head)), "device": device,
-                       "todo": len(left.cases), "notes": notes.texts}  # fmt: skip
+                       "todo": len(left.cases), "notes": told}  # fmt: skip
                 for record in launcher.run(left):
                     at = positions[record.case.key]
                     yield {"event": "record", "run": head.id, "position": at,

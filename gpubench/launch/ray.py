@@ -20,6 +20,8 @@ from gpubench.launch import ray_task
 PROBE_TIMEOUT_S: Final = 60.0
 WAIT_S: Final = 0.2
 CONNECT_S: Final = 10.0
+LOOK_S: Final = 5.0
+"""How often to look which nodes are alive."""
 RACK_LABEL: Final = "rack"
 """Label of a Ray node (`ray start --labels rack=r7`) that names its rack."""
 MEND: Final = "pip install 'gpubench[ray]'"
@@ -94,6 +96,7 @@ class RayLauncher:
     address: str | None = None
     _running: dict[Any, Slot] = field(default_factory=dict)
     _ray: Any = None
+    _looked: float = 0.0
 
     def __enter__(self) -> RayLauncher:
         # Before Ray is imported: nothing is reported to anybody.
@@ -189,6 +192,7 @@ class RayLauncher:
         if not self._running:
             time.sleep(WAIT_S)
             return
+        yield from self._silent()
         everything = list(self._running)
         ready, _ = self._ray.wait(everything, num_returns=len(everything), timeout=WAIT_S)
         for task in ready:
@@ -201,6 +205,18 @@ class RayLauncher:
             except Exception as error:
                 del self._running[task]
                 yield self._ended(slot, error)
+
+    def _silent(self) -> Iterator[Event]:
+        """Tasks whose node Ray has given up: where a cable is pulled, no error comes for them."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        alive = {n["NodeID"] for n in self._ray.nodes() if n["Alive"]}
+        for task, slot in list(self._running.items()):
+            if slot.node.id not in alive:
+                del self._running[task]
+                yield Event(slot, problem="the node is lost", node_lost=True, retry=True)
 
     def _ended(self, slot: Slot, error: Exception) -> Event:
         """Why a task ended before it was done: the code's fault, its worker's or its node's."""

@@ -16,6 +16,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +40,9 @@ MEETING_SHARE: Final = 0.6
 PARTING_SHARE: Final = 0.15
 """Parts of a case's timeout after which a rank is given up while it is measured, and when it
 should be done: before the parent ends all, so that the missing one can be named."""
-GRACE_S: Final = 2.0
-"""Time for rank 0 to fail by itself once another has: most failures are everybody's."""
+GRACE_S: Final = 3.0
+"""Time for rank 0 to fail by itself once another has (most failures are everybody's), and for
+the engine to tell what a rank died of."""
 
 
 class Rank(Worker):
@@ -93,6 +95,9 @@ class Rank(Worker):
         done.set()
         self._group.timeout_s = PARTING_SHARE * case.policy.timeout_s
         record, sticky = self._together(record, sticky)
+        if sticky:
+            # If a rank died, torchrun's engine knows of what: it ends this process and says so.
+            time.sleep(GRACE_S)
         self._send({"event": "record", "record": encode_record(record), "sticky": sticky})
 
     def _watch(self, number: int, case: Case, done: threading.Event) -> None:

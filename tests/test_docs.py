@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from gpubench import suite as suites
 from gpubench.cli.main import COMMANDS
 from gpubench.engine.trust import FLAGS
 from gpubench.plan import make_plan
+from gpubench.schema import json_schema
 from gpubench.spec import Policy
 from tests.builders import A100
 from tests.cli.command import gpubench
@@ -75,11 +77,20 @@ def test_every_flag_and_policy_key_is_documented() -> None:
             assert f"{field.default:g}" in suite_files
 
 
+GENERATED = (ROOT / "docs/reference/suite-schema.md",)
+"""Pages that the build makes (docs/hooks.py); ``mkdocs build --strict`` checks links to them."""
+
+
 def test_links_lead_somewhere() -> None:
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+    for path in [
+        *ROOT.glob("README*.md"),
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").rglob("*.md"),
+    ]:
         for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text()):
             if not target.startswith(("http", "mailto")):
-                assert (path.parent / target).exists(), f"{path.name}: {target}"
+                place = (path.parent / target).resolve()
+                assert place.exists() or place in GENERATED, f"{path.name}: {target}"
 
 
 def test_ci_takes_its_commands_from_the_readme() -> None:
@@ -114,3 +125,33 @@ def test_every_builtin_suite_is_valid_has_a_page_and_runs_on_a_cpu() -> None:
         assert f"`{name}`" in pages or f"run {name}" in pages or name == "calibrate", name
         assert make_plan(suite, A100, seed=1).cases
         assert make_plan(suite, CPU, seed=1).cases, name
+
+
+def test_the_chinese_readme_keeps_up() -> None:
+    english, chinese = ((ROOT / name).read_text() for name in ("README.md", "README.zh.md"))
+    assert "](README.zh.md)" in english
+    assert "](README.md)" in chinese
+    bare = [re.findall(r"^```\n(.*?)^```", text, re.S | re.M) for text in (english, chinese)]
+    assert bare[0] == bare[1]
+    assert len(bare[0]) == 3  # two commands and what they print
+    for shape in (r"^## ", r"^- \*\*", r"^\| `gpubench (.*?)` \|"):
+        found = [re.findall(shape, text, re.M) for text in (english, chinese)]
+        assert found[0] == found[1]
+    (shown,) = blocks("README.zh.md", "yaml")
+    assert make_plan(suites.parse(shown), A100).cases
+
+
+def test_the_page_of_the_schema_has_every_key() -> None:
+    pytest.importorskip("mkdocs", reason="the documentation's packages are not installed")
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs/hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    schema = json_schema()
+    page = hooks.schema_page(schema)
+    for part in (schema, *schema["$defs"].values()):
+        for key in part["properties"]:
+            assert f"\n| `{key}` |" in page
+    assert "| `launches` | integer ≥ 1, ≤ 100 | `1` |" in page
+    assert "[Benchmark](#benchmark)" in page

@@ -176,7 +176,7 @@ def _flagged(rows: Sequence[Result]) -> Iterable[Finding]:
             carriers[flag].append(r.record.case.key)
     for flag in sorted(carriers, key=lambda f: list(FLAGS).index(f) if f in FLAGS else len(FLAGS)):
         info, keys = flag_info(flag), carriers[flag]
-        text = info.many.format(cases=cases_text(len(keys)))
+        text = info.many.replace("{cases}", cases_text(len(keys)))  # may name a stranger's flag
         yield Finding(flag, info.severity, text, info.mend or None, tuple(keys))
     spoiled = [r.record.case.key for r in rows if _mostly_spoiled(r)]
     if spoiled:

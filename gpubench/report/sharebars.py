@@ -59,7 +59,9 @@ def shares_figure(figure_id: str, title: str, bars: Sequence[Bar]) -> FigureView
 
 
 def _spec(bars: Sequence[Bar]) -> dict[str, Any]:
-    present = [c for c in CLASSES if any(b.shares.share(c) >= LEAST_SHARE for b in bars)]
+    # A class that a newer version told apart is drawn too, or a bar would not be whole.
+    classes = dict.fromkeys([*CLASSES, *(c for b in bars for c in b.shares.times_s)])
+    present = [c for c in classes if any(b.shares.share(c) >= LEAST_SHARE for b in bars)]
     return {
         "data": [_trace(name, bars) for name in present],
         "layout": {
@@ -83,7 +85,8 @@ def _trace(name: str, bars: Sequence[Bar]) -> dict[str, Any]:
         "customdata": [b.anchor for b in bars],
         "hovertext": [hovered(b, name) for b in bars],
         "hovertemplate": "%{hovertext}<extra></extra>",
-        "marker": {"color": COLORS[name], "line": {"width": 1, "color": "var(--bg)"},
+        "marker": {"color": COLORS.get(name, "var(--muted)"),
+                   "line": {"width": 1, "color": "var(--bg)"},
                    "pattern": {"shape": ["/" if p else "" for p in predicted], "size": 9,
                                "solidity": 0.2}},
         # On hatching the page's own ink can be read; on a full colour its opposite.

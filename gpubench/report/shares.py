@@ -59,7 +59,9 @@ def facts_of(measured: Shares, predicted: Shares | None) -> Iterable[Fact]:
     names: Mapping[str, None] = dict.fromkeys(
         [*measured.times_s, *(predicted.times_s if predicted else ())]
     )
-    for name in sorted(names, key=CLASSES.index):
+    # A class of another version stands last.
+    known = {name: place for place, name in enumerate(CLASSES)}
+    for name in sorted(names, key=lambda name: known.get(name, len(known))):
         said = f"{scaled(measured.times_s.get(name, 0.0), 's')}, {percent(measured.share(name))}"
         if predicted:
             said += (

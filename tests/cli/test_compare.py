@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,16 +29,13 @@ def stored(url: str, id: str, label: str | None, time_s: float) -> None:
 
 
 def test_two_gpus_with_an_empty_store(tmp_path: Path) -> None:
-    begin = time.perf_counter()
     done = gpubench("report", "--compare", "a100", "v100", cwd=tmp_path)
-    took = time.perf_counter() - begin
     assert done.returncode == 0, done.stderr
     path = tmp_path / "reports/tensorcore-a100-vs-v100.html"
     assert "report: reports/tensorcore-a100-vs-v100.html" in done.stdout
     assert "predicted" in done.stdout
     assert "Speed-up over v100" in done.stdout
     assert path.stat().st_size < 2_000_000
-    assert took < 10  # about 1.6 s where nothing else runs
 
 
 def test_no_torch_is_imported(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def wait_for_records(path: Path, count: int, process: Popen[str]) -> None:
 
 
 SLOW = HOSTILE % ", ".join(f"{{behaviour: slow, index: {i}}}" for i in range(12))
-SLOW = SLOW.replace("min_time_s: 0.005, max_time_s: 0.05", "min_time_s: 0.3, max_time_s: 0.4")
+SLOW = SLOW.replace("min_time_s: 0.005, max_time_s: 0.05", "min_time_s: 0.8, max_time_s: 1")
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,8 @@ def test_cancelling_frees_the_cluster(
     cluster.add("node-a")
     Store(store_url).close()
     arguments = (*RAY, "--address", cluster.address)
-    process = start("run", write(tmp_path, SUITE % "5"), *arguments, "--fleet", "f", cwd=tmp_path)
+    slow = SUITE.replace("max_time_s: 2", "max_time_s: 6") % "5"
+    process = start("run", write(tmp_path, slow), *arguments, "--fleet", "f", cwd=tmp_path)
     until(lambda: stored(store_url, "node-a") >= 1, "a record")
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)

@@ -33,6 +33,8 @@ MOST_ERROR: Final = 0.03
 MOST_PARTS: Final = 8
 LEAST_WINDOWS: Final = 4
 """Windows for each part, at least."""
+LOOK_S: Final = 0.001
+"""Uncertainty of when the counter moved that even the closest looks leave."""
 WORK_SHARE: Final = 2.0
 """Time of work for ranges, over that for the call alone."""
 
@@ -113,19 +115,35 @@ def evaluate_ranges(
     if len(seen) - 1 < LEAST_WINDOWS * parts:
         why = f"{max(0, len(seen) - 1)} windows of the counter are too few for {parts} parts"
         return [RangeEnergy(reason=why)] * len(extents)
-    amounts = _amounts(times, np.asarray(calls, dtype=np.float64), bounds)
+    extent_s = _on_the_device(np.asarray(calls, dtype=np.float64))
+    amounts = _amounts(times, extent_s, bounds)
     idle_s = np.diff(times) - amounts.sum(axis=1)
     target = np.diff(joules) - idle_w * idle_s
-    inverse = np.linalg.pinv(amounts.T @ amounts)
-    power = inverse @ amounts.T @ target
+    # A window whose ends were seen late is known less well, and counts for less.
+    doubt_s = np.array([late for _, late in seen])
+    weight = 1.0 / np.hypot(np.hypot(doubt_s[1:], doubt_s[:-1]), LOOK_S)
+    inverse = np.linalg.pinv((amounts.T * weight**2) @ amounts)
+    power = inverse @ (amounts.T * weight**2) @ target
     spare = len(target) - parts
-    scatter = float(np.sum((target - amounts @ power) ** 2)) / max(1, spare)
+    scatter = float(np.sum((weight * (target - amounts @ power)) ** 2)) / max(1, spare)
     covariance = np.asarray(scatter * inverse, dtype=np.float64)
     if np.linalg.matrix_rank(amounts, tol=1e-6 * float(amounts.max(initial=0.0))) < parts:
         why = "every window of the counter holds the same mixture of ranges"
         return [RangeEnergy(reason=why)] * len(extents)
-    length_s = float(np.mean([end - start for start, end in calls]))
+    length_s = float(np.mean(np.diff(extent_s, axis=1)))
     return [_one(e, bounds, power, covariance, length_s) for e in extents]
+
+
+def _on_the_device(calls: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(start, end) of each call; shape (calls, 2).
+
+    A call far longer than the others (Tukey's outer fence) ended in time on the device, but the
+    host was late to see it.
+    """
+    length = np.diff(calls, axis=1)[:, 0]
+    low, middle, high = np.percentile(length, [25, 50, 75])
+    took = np.where(length > high + 3.0 * (high - low), middle, length)
+    return np.column_stack([calls[:, 0], calls[:, 0] + took])
 
 
 def _amounts(

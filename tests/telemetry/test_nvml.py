@@ -328,43 +328,30 @@ from gpubench.engine.range_energy import measure_ranges
 from gpubench.telemetry.watch import Poller
 
 board = mmap.mmap(os.open(os.environ["STUB_LOAD"], os.O_RDWR), 192)
-full, spent, calls, levels = 0.0, [0.0, 0.0], 0, [0.0] * 24
-
-def state(*now):
-    levels[:] = [*now, *levels[:21]]
-    board[:] = struct.pack("24d", *levels)
-
-def at(level, seconds):
-    global full
-    start = time.monotonic()
-    state(level, full, start)
-    time.sleep(seconds - 0.001)
-    while time.monotonic() < start + seconds:  # as steady as kernels are
-        pass
-    end = time.monotonic()
-    took = end - start
-    full += level * took
-    state(0.0, full, end)
-    return took
+full, levels = 0.0, [0.0] * 24
+PARTS = ((1.0, 0.03), (0.4, 0.05))  # level of the board, seconds
 
 def call():
-    global calls
-    spent[0] += at(1.0, 0.03)
-    spent[1] += at(0.4, 0.05)
-    calls += 1
+    # Queued at once, as kernels are: the board keeps to its times, however late the host wakes.
+    global full
+    start = at = time.monotonic()
+    for level, seconds in PARTS:
+        levels[:] = [level, full, at, *levels[:21]]
+        full, at = full + level * seconds, at + seconds
+    levels[:] = [0.0, full, at, *levels[:21]]
+    board[:] = struct.pack("24d", *levels)
+    time.sleep(at - start - 0.001)
+    while time.monotonic() < at:
+        pass
 
 with Nvml(uuid="GPU-stub-0000") as nvml:
-    # As a traced pass would: where each range lies, in shares of the call.
-    for _ in range(10):
-        call()
-    share = spent[0] / sum(spent)
-    spent, calls = [0.0, 0.0], 0
+    share = PARTS[0][1] / sum(seconds for _, seconds in PARTS)  # as a traced pass would tell
     found = measure_ranges(
         call, lambda: None, nvml, HostClock(), [(0.0, share), (share, 1.0)], idle_w=60.0,
         update_s=float(os.environ["STUB_PERIOD"]), work_s=float(os.environ["WORK_S"]),
         poll=lambda look: Poller(look, EDGE_POLL_S))
-answer = [[f.joules, f.reason, true_w * s / calls]
-          for f, true_w, s in zip(found, (400.0, 196.0), spent)]
+answer = [[f.joules, f.reason, (60.0 + 340.0 * level) * seconds]
+          for f, (level, seconds) in zip(found, PARTS)]
 """
 
 

@@ -17,14 +17,15 @@ since nothing measured says how many. None explains more than there is left to e
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
 from gpubench.analysis.results import Result
-from gpubench.catalogue import find
+from gpubench.catalogue import GpuSpec, find
 from gpubench.errors import InputError
-from gpubench.model.prediction import Prediction, predict
+from gpubench.model.prediction import STEPS, predict_cases
 from gpubench.units import scaled
 
 _MAIN_SHARE: Final = 0.8
@@ -48,15 +49,83 @@ class Part:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """The model's terms of a case.
+
+    Attributes:
+        blocks: thread blocks of the tiling that the model chose; None where it has none.
+    """
+
+    predicted_s: float
+    compute_s: float
+    on_tensor_cores: bool
+    blocks: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A result with the model's terms of its work, and of the same work in FP32."""
+
+    result: Result
+    expected: _Expected | None
+    plain: _Expected | None
+
+
 def attribute(result: Result) -> tuple[Part, ...]:
     """Parts of measured minus predicted; empty where there is no prediction."""
+    return attribute_all([result])[0]
+
+
+def attribute_all(results: Sequence[Result]) -> list[tuple[Part, ...]]:
+    """The same of many results, in their order, predicted together."""
+    own = _expected(results, [r.record.case.precision for r in results])
+    switched = [r for r in results if "tensor_cores_not_used" in r.flags]
+    plain = dict(zip(map(id, switched), _expected(switched, ["fp32"] * len(switched)), strict=True))
+    return [
+        _parts(_Case(r, e, plain.get(id(r)))) for r, e in zip(results, own, strict=True)
+    ]  # fmt: skip
+
+
+def _expected(results: Sequence[Result], precisions: Sequence[str]) -> list[_Expected | None]:
+    """The model's terms of operators; None for what the model has no word on, and for steps."""
+    found: list[_Expected | None] = [None] * len(results)
+    cases = [r.record.case for r in results]
+    known = [
+        i for i, (r, case) in enumerate(zip(results, cases, strict=True))
+        if r.summary is not None and r.record.device.gpu_key is not None
+        and case.workload not in STEPS
+    ]  # fmt: skip
+    gpus = {key: _gpu(key) for key in {results[i].record.device.gpu_key or "" for i in known}}
+    rows = predict_cases([
+        (gpus[results[i].record.device.gpu_key or ""], cases[i].workload, precisions[i],
+         cases[i].params) for i in known
+    ])  # fmt: skip
+    for n, i in enumerate(known):
+        if n not in rows.errors:
+            blocks = float(rows.blocks[n])
+            found[i] = _Expected(
+                float(rows.predicted_s[n]), float(rows.compute_s[n]),
+                bool(rows.on_tensor_cores[n]), None if math.isnan(blocks) else blocks,
+            )  # fmt: skip
+    return found
+
+
+def _gpu(key: str) -> GpuSpec | None:
+    try:
+        return find(key)
+    except InputError:
+        return None
+
+
+def _parts(case: _Case) -> tuple[Part, ...]:
+    result = case.result
     s, model = result.summary, result.record.model
     if s is None or model.predicted_s is None:
         return ()
     difference = left = s.median_s - model.predicted_s
     parts = []
-    for look in (_launch, _clock, _kernel, _waves, _cache):
-        part = look(result)
+    for part in (_launch(result), _clock(result), _kernel(case), _waves(case), _cache(result)):
         if part is None:
             continue
         seconds = _within(part.seconds, left)
@@ -65,7 +134,7 @@ def attribute(result: Result) -> tuple[Part, ...]:
             left -= seconds
     rest = difference - sum(p.seconds for p in parts)
     inside = model.low_s is not None and model.low_s <= s.median_s <= (model.high_s or 0.0)
-    hints = "; ".join(_hints(result))
+    hints = "; ".join(_hints(case))
     why = "within the band of the model" if inside else "outside the band of the model"
     return (*parts, Part("rest", rest, f"{why}{'; ' + hints if hints else ''}"))
 
@@ -114,40 +183,27 @@ def _clock(result: Result) -> Part | None:
     return Part("clock", lost, f"the SM clock was {ghz}{because}")
 
 
-def _modelled(result: Result, precision: str | None = None) -> Prediction | None:
-    """The model's terms of the case, or of the same work in another precision."""
-    case, key = result.record.case, result.record.device.gpu_key
-    if key is None:
-        return None
-    try:
-        return predict(find(key), case.workload, precision or case.precision, case.params)
-    except (InputError, KeyError, ValueError):
-        return None  # a workload the model has no word on
-
-
-def _kernel(result: Result) -> Part | None:
+def _kernel(case: _Case) -> Part | None:
     """Time lost to CUDA cores where Tensor Cores were expected."""
-    if "tensor_cores_not_used" not in result.flags:
-        return None
-    expected, plain = _modelled(result), _modelled(result, "fp32")
+    expected, plain = case.expected, case.plain
     if expected is None or plain is None or not expected.on_tensor_cores:
         return None
     lost = plain.predicted_s - expected.predicted_s
     return Part("kernel", lost, "another kernel than expected: it ran on CUDA cores")
 
 
-def _waves(result: Result) -> Part | None:
+def _waves(case: _Case) -> Part | None:
     """Time that the last wave of the traced kernel cost more than that of the model's tiling."""
-    m, model = result.measurement, _modelled(result)
-    if m is None or model is None or "waves" not in model.terms or not m.kernels:
+    m, model = case.result.measurement, case.expected
+    if m is None or model is None or model.blocks is None or not m.kernels:
         return None
     main, whole = m.kernels[0], sum(k.time_s for k in m.kernels)
-    key = result.record.device.gpu_key
+    key = case.result.record.device.gpu_key
     if not main.grid or key is None or main.time_s < _MAIN_SHARE * whole:
         return None
     sm = find(key).sm_count
     blocks = float(math.prod(main.grid))
-    expected = float(model.terms["blocks"].value[0])
+    expected = model.blocks
     # Of the same work, cut into other tiles: only how well the last wave is filled differs.
     ours, theirs = (math.ceil(b / sm) / (b / sm) for b in (blocks, expected))
     seconds = model.compute_s * (ours / theirs - 1)
@@ -170,14 +226,15 @@ def _cache(result: Result) -> Part | None:
     return Part("cache", saved, "operands stayed in L2: faster than memory") if saved < 0 else None
 
 
-def _hints(result: Result) -> list[str]:
+def _hints(case: _Case) -> list[str]:
+    result = case.result
     m, found = result.measurement, []
     if "tensor_cores_not_used" in result.flags:
         found.append("Tensor Cores were asked for and did not run")
-    model = _modelled(result) if m is not None and not m.kernels else None
-    if model is not None and "waves" in model.terms:
+    model = case.expected if m is not None and not m.kernels else None
+    if model is not None and model.blocks is not None:
         key = result.record.device.gpu_key
-        filled = float(model.terms["blocks"].value[0]) / find(key or "").sm_count
+        filled = model.blocks / find(key or "").sm_count
         lost = model.compute_s * (1 - filled / math.ceil(filled))
         if lost > _ILL_FILLED * (result.record.model.predicted_s or 0.0):
             found.append(f"the prediction holds {scaled(lost, 's')} of a last wave ill filled")

@@ -15,8 +15,7 @@ from gpubench.analysis.flags import flag_info
 from gpubench.catalogue import GpuSpec
 from gpubench.catalogue.published import comparability, same_work
 from gpubench.model.classes import by_class
-from gpubench.model.operators import PARAMETERS
-from gpubench.model.prediction import Predicted, predict_columns
+from gpubench.model.prediction import Predicted, predict_cases
 from gpubench.record import Measurement, Record, Run
 from gpubench.spec import Case
 from gpubench.stats import summarize
@@ -291,30 +290,13 @@ def expectations(asked: Sequence[Asked]) -> dict[tuple[int, str], Value | str]:
     """The cost model's values, all at once: (subject, case key) -> value, or why there is none."""
     if not asked:
         return {}
-    names = dict.fromkeys(n for _, _, case, _ in asked for n in case.params)
-    got = predict_columns(
-        [spec for _, spec, _, _ in asked],
-        [case.workload for _, _, case, _ in asked],
-        [precision for _, _, _, precision in asked],
-        {n: [_lowered(case.params.get(n)) for _, _, case, _ in asked] for n in names},
-        _unknown(asked),
-    )
+    got = predict_cases([
+        (spec, case.workload, precision, case.params) for _, spec, case, precision in asked
+    ])  # fmt: skip
     return {
         (i, case.key): got.errors[row] if row in got.errors else _expectation(got, row)
         for row, (i, _, case, _) in enumerate(asked)
     }
-
-
-def _unknown(asked: Sequence[Asked]) -> dict[int, str]:
-    """Rows of workloads that the model does not know, a stranger's plugin say."""
-    return {
-        row: f"the model does not know the workload {case.workload}"
-        for row, (_, _, case, _) in enumerate(asked) if case.workload not in PARAMETERS
-    }  # fmt: skip
-
-
-def _lowered(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
 
 
 def _expectation(got: Predicted, row: int) -> Value:

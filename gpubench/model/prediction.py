@@ -71,6 +71,7 @@ class Predicted:
     """Predictions of many rows; arrays of shape (rows,), NaN and "" where ``errors`` has the row.
 
     Attributes:
+        blocks: thread blocks of the tiling that the model chose; NaN where it has none.
         errors: row -> why it could not be predicted.
         classes: row of a whole step -> as in ``Prediction``.
     """
@@ -82,6 +83,7 @@ class Predicted:
     memory_s: Array
     launch_s: Array
     energy_j: Array
+    blocks: Array
     bound: NDArray[np.object_]
     on_tensor_cores: NDArray[np.bool_]
     errors: Mapping[int, str]
@@ -152,7 +154,7 @@ def predict_columns(
     count = len(workloads)
     found: dict[int, str] = dict(errors or {})
     out = {n: np.full(count, np.nan) for n in _FLOATS}
-    bounds = np.full(count, "", dtype=object)
+    blocks, bounds = np.full(count, np.nan), np.full(count, "", dtype=object)
     tensor = np.zeros(count, dtype=np.bool_)
     c = constants() if c is None else c
     # Whole steps are traced one by one; the vectorised part passes them over.
@@ -175,6 +177,8 @@ def predict_columns(
             for name, values in _values(workload, on_tensor, some, terms, c).items():
                 out[name][at[mask]] = values
             bounds[at[mask]] = bound(terms)
+            if "waves" in terms.details:
+                blocks[at[mask]] = terms.details["blocks"].value
             tensor[at[mask]] = on_tensor
         for i, problem in rows.errors.items():
             found[members[i]] = problem
@@ -194,10 +198,35 @@ def predict_columns(
         bounds[i], tensor[i] = step.bound or "", step.on_tensor_cores
         classes[i] = step.classes
     for i in found:
-        bounds[i] = ""
+        bounds[i], blocks[i] = "", np.nan
         for name in _FLOATS:
             out[name][i] = np.nan
-    return Predicted(**out, bound=bounds, on_tensor_cores=tensor, errors=found, classes=classes)
+    return Predicted(
+        **out, blocks=blocks, bound=bounds, on_tensor_cores=tensor, errors=found, classes=classes
+    )
+
+
+def predict_cases(
+    cases: Sequence[tuple[GpuSpec | None, str, str, Mapping[str, object]]],
+) -> Predicted:
+    """Predict many cases, each (GPU, workload, precision, parameters as in a suite file).
+
+    A case whose GPU is None or whose workload the model does not know has an error.
+    """
+    names = dict.fromkeys(name for *_, params in cases for name in params)
+    errors = {
+        row: f"the model does not know the workload {workload}"
+        for row, (_, workload, *_) in enumerate(cases) if workload not in PARAMETERS
+    }  # fmt: skip
+    errors |= {row: "not in the catalogue" for row, (gpu, *_) in enumerate(cases) if gpu is None}
+    lowered = [_lowered(params) for *_, params in cases]
+    return predict_columns(
+        [gpu for gpu, *_ in cases],
+        [workload for _, workload, *_ in cases],
+        [precision for _, _, precision, _ in cases],
+        {name: [params.get(name) for params in lowered] for name in names},
+        errors,
+    )
 
 
 def _step(
@@ -298,4 +327,5 @@ def _on_tensor(workload: str, hw: Hardware) -> bool:
 
 
 def _lowered(params: Mapping[str, object]) -> dict[str, object]:
-    return {k: str(v).lower() if isinstance(v, bool) else v for k, v in params.items()}
+    words = (bool, str)
+    return {k: str(v).lower() if isinstance(v, words) else v for k, v in params.items()}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from gpubench.analysis.attribution import attribute
+from gpubench.analysis.attribution import Part
 from gpubench.analysis.flags import flag_info
 from gpubench.analysis.naming import value_text
 from gpubench.analysis.results import Interval, Result
@@ -63,8 +63,14 @@ TOLD = ("dialogue.", "parallel.", "ranking.", "stream.")
 """Facts that stand under headings of their own."""
 
 
-def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]:
-    """The details of a case in groups; ``names`` names the baseline."""
+def detail_groups(
+    result: Result, names: Mapping[str, str], parts: Sequence[Part] = ()
+) -> tuple[Group, ...]:
+    """The details of a case in groups; ``names`` names the baseline.
+
+    Args:
+        parts: measured minus predicted, attributed.
+    """
     groups = [Group("Outcome", tuple(_outcome(result)))]
     m, s = result.measurement, result.summary
     if m and s:
@@ -77,7 +83,7 @@ def detail_groups(result: Result, names: Mapping[str, str]) -> tuple[Group, ...]
             Group("The step", tuple(step_facts(result))),
             Group("What the step is made of", tuple(share_facts(result))),
             Group("What it learned", tuple(quality_facts(result))),
-            Group("Measured minus model", tuple(_attributed(result))),
+            Group("Measured minus model", tuple(_attributed(parts))),
             Group("Correctness", tuple(_correctness(result, m))),
             Group("Did Tensor Cores run?", tuple(_witnesses(result))),
             Group("As it ran", tuple(as_it_ran(m))),
@@ -178,8 +184,8 @@ def interval_text(metric: str, interval: Interval) -> str:
     return f"{show(metric, interval.value)} ({low} to {high})"
 
 
-def _attributed(result: Result) -> Iterable[Fact]:
-    for part in attribute(result):
+def _attributed(parts: Sequence[Part]) -> Iterable[Fact]:
+    for part in parts:
         sign = "−" if part.seconds < 0 else "+"
         name = part.name[:1].upper() + part.name[1:]
         yield Fact(name, f"{sign}{scaled(abs(part.seconds), 's')}: {part.why}")

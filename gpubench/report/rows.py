@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from gpubench.analysis import frame
+from gpubench.analysis.attribution import attribute_all
 from gpubench.analysis.findings import cases_text
 from gpubench.analysis.flags import flag_info
 from gpubench.analysis.results import IS_BASELINE, Result
@@ -43,10 +44,10 @@ def columns_and_rows(
             tone=_tone(r),
             index=index,
             cells=tuple(cell(r) for _, cell in used),
-            details=detail_groups(r, names),
+            details=detail_groups(r, names, attributed),
             unit=scaled(r.summary.median_s, "s").rpartition(" ")[2] if r.summary else "",
         )
-        for index, r in enumerate(results)
+        for index, (r, attributed) in enumerate(zip(results, attribute_all(results), strict=True))
     )
     return tuple(c for c, _ in used), rows, tuple(notes)
 

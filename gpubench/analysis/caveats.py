@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from typing import Final
 
-from gpubench.analysis.comparison import Comparison
-from gpubench.record import Run
+from gpubench.analysis.comparison import Comparison, Subject
+from gpubench.record import Measurement
+from gpubench.units import scaled
+
+CLOCKS_DIFFER: Final = 0.02
+"""Relative difference of two runs' SM clocks that is worth a caveat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,9 @@ FACTS_THAT_MATTER: Final = (
 def caveats(comparison: Comparison) -> tuple[Caveat, ...]:
     """What limits the comparison, the gravest first."""
     found: list[Caveat] = []
-    runs = [(s.title, s.run) for s in comparison.subjects if s.run is not None and s.records]
-    for (title, run), (other_title, other) in pairwise(runs):
-        found += _differences(title, run, other_title, other)
+    runs = [s for s in comparison.subjects if s.run is not None and s.records]
+    for one, other in pairwise(runs):
+        found += _differences(one, other)
     kinds = {r.device.type for s in comparison.subjects for r in s.records.values()}
     if kinds == {"cpu", "cuda"}:
         found.append(Caveat("bad", "CPU and GPU measurements stand side by side."))
@@ -64,21 +69,58 @@ def caveats(comparison: Comparison) -> tuple[Caveat, ...]:
     return tuple(sorted(dict.fromkeys(found), key=lambda c: order.index(c.severity)))
 
 
-def _differences(title: str, run: Run, other_title: str, other: Run) -> list[Caveat]:
+def _differences(one: Subject, other: Subject) -> list[Caveat]:
+    """What two runs were not alike in."""
+    assert one.run is not None
+    assert other.run is not None
+    here, there = one.run.environment, other.run.environment
+
+    def told(severity: str, name: str, a: object, b: object) -> Caveat:
+        return Caveat(severity, f"{name}: {a} in {one.title}, {b} in {other.title}.")
+
     found = []
     for key, name, severity in FACTS_THAT_MATTER:
-        a, b = run.environment.get(key), other.environment.get(key)
+        a, b = here.get(key), there.get(key)
         if a != b and None not in (a, b):
-            found.append(Caveat(severity, f"{name}: {a} in {title}, {b} in {other_title}."))
-    names = set(run.environment.facts) | set(other.environment.facts)
+            found.append(told(severity, name, a, b))
+    same_kind = here.get("gpu.name") == there.get("gpu.name")
+    a, b = here.get("gpu.uuid"), there.get("gpu.uuid")
+    if same_kind and a != b and None not in (a, b):
+        found.append(told("info", "Not the same board", a, b))
+    clock, other_clock = clock_hz(one), clock_hz(other)
+    if same_kind and clock and other_clock and abs(clock / other_clock - 1) > CLOCKS_DIFFER:
+        a, b = scaled(clock, "Hz"), scaled(other_clock, "Hz")
+        found.append(told("warn", "SM clock while measuring", a, b))
+    names = set(here.facts) | set(there.facts)
     for key in sorted(n for n in names if n.startswith("switch.")):
-        a, b = run.environment.get(key), other.environment.get(key)
+        a, b = here.get(key), there.get(key)
         if a != b:
-            name = key.removeprefix("switch.")
-            found.append(Caveat("warn", f"{name}: {a} in {title}, {b} in {other_title}."))
-    if run.settings.get("quick") != other.settings.get("quick"):
+            found.append(told("warn", key.removeprefix("switch."), a, b))
+    if one.run.settings.get("quick") != other.run.settings.get("quick"):
         found.append(Caveat("warn", "One of the runs was taken with --quick."))
+    found += _other_data(one, other)
     return found
+
+
+def _other_data(one: Subject, other: Subject) -> list[Caveat]:
+    """Cases of one run that the other does not have: they make no speed-up."""
+    mine = {k for k, r in one.records.items() if isinstance(r.outcome, Measurement)}
+    theirs = {k for k, r in other.records.items() if isinstance(r.outcome, Measurement)}
+    alone = len(mine ^ theirs)
+    if not alone:
+        return []
+    only = f"{alone} case{' was' if alone == 1 else 's were'} measured in only one of"
+    return [Caveat("info", f"{only} {one.title} and {other.title}: no measured speed-up.")]
+
+
+def clock_hz(subject: Subject) -> float | None:
+    """Median SM clock over the measured cases of a run; None where nobody read it."""
+    found = [
+        r.values["clock_hz"]
+        for record in subject.records.values() if isinstance(record.outcome, Measurement)
+        for r in record.outcome.readings if "clock_hz" in r.values
+    ]  # fmt: skip
+    return median(found) if found else None
 
 
 def verdict(comparison: Comparison) -> str:

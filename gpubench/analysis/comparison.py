@@ -15,6 +15,7 @@ from gpubench.analysis.flags import flag_info
 from gpubench.catalogue import GpuSpec
 from gpubench.catalogue.published import comparability, same_work
 from gpubench.model.classes import by_class
+from gpubench.model.cost import Prices
 from gpubench.model.prediction import Predicted, predict_cases
 from gpubench.record import Measurement, Record, Run
 from gpubench.spec import Case
@@ -150,12 +151,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything a comparison report shows."""
+    """Everything a comparison report shows.
+
+    Attributes:
+        prices: per GPU hour, by which work has a cost; None without a price list.
+    """
 
     suite: str
     description: str
     subjects: tuple[Subject, ...]
     rows: tuple[Row, ...]
+    prices: Prices | None = None
 
     @property
     def reference(self) -> Subject:
@@ -169,12 +175,14 @@ def compare(
     subjects: Sequence[Subject],
     cases: Iterable[Case],
     unsupported: Callable[[Subject, Case], str | None] = lambda _s, _c: None,
+    prices: Prices | None = None,
 ) -> Comparison:
     """Gather everything known of every case on every subject.
 
     Args:
         cases: the work to compare; of equal keys the first counts.
         unsupported: why a subject cannot run a case; None where it can.
+        prices: per GPU hour, for the cost of the work.
     """
     unique: dict[str, Case] = {}
     for case in cases:
@@ -205,6 +213,7 @@ def compare(
         description,
         tuple(subjects),
         tuple(r for r in rows if any(e.values for e in r.entries)),
+        prices,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpubench import suite as suites
@@ -23,6 +24,7 @@ def compare(
     store: str | None,
     suite: str | None = None,
     filter_text: str | None = None,
+    prices: Path | None = None,
 ) -> Comparison:
     """Runs, labels, GPUs by key or alias, side by side; works with an empty store.
 
@@ -31,10 +33,13 @@ def compare(
     where only runs are named, the runs' own.
 
     Raises:
-        InputError: fewer than two names, one that nobody knows, or nothing in common.
+        InputError: fewer than two names, one that nobody knows, or nothing in common;
+            prices that cannot be read.
     """
     from gpubench.analysis.comparison import compare as gather
+    from gpubench.model.cost import read_prices
 
+    priced = read_prices(prices) if prices else None
     if len(names) < 2:
         raise InputError("--compare needs two names or more", expected="e.g. --compare a100 v100")
     with Store(store) as opened:
@@ -44,7 +49,7 @@ def compare(
     loaded = _suite_or_none(wanted or "tensorcore")
     cases = _compared_cases(subjects, loaded, filter_text)
     name = loaded.name if loaded else str(wanted)
-    return gather(name, loaded.description if loaded else "", subjects, cases, _cannot_run)
+    return gather(name, loaded.description if loaded else "", subjects, cases, _cannot_run, priced)
 
 
 def _subject(name: str, opened: Store, stored: Sequence[Run], suite: str | None) -> Subject:

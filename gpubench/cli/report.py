@@ -26,6 +26,8 @@ FORMATS = ("html", "markdown", "csv", "json", "parquet")
               help="Odd devices of a fleet, hosts to drain; default: the newest.")  # fmt: skip
 @click.option("--fail-on-outlier", is_flag=True,
               help="With --fleet: exit 1 if a device is odd, 3 if one is not whole.")  # fmt: skip
+@click.option("--prices", type=click.Path(path_type=Path), metavar="FILE",
+              help="With --compare: CSV or YAML of currency per GPU hour: the cost.")  # fmt: skip
 @click.option("--suite", metavar="NAME",
               help="Only runs of this suite; with --compare the suite's cases.")  # fmt: skip
 @filter_option
@@ -41,6 +43,8 @@ def report(names: tuple[str, ...], compare: bool, fleet: bool, **options: Any) -
     """  # noqa: D301  # click reads the character, not the escape
     if options["fail_on_outlier"] and not fleet:
         raise InputError("--fail-on-outlier judges a fleet", expected="--fleet with it")
+    if options["prices"] and not compare:
+        raise InputError("--prices is the cost of a comparison", expected="--compare with it")
     if compare and fleet:
         raise InputError("--compare and --fleet exclude each other")
     if fleet:
@@ -59,8 +63,9 @@ def compare_names(names: tuple[str, ...], options: dict[str, Any]) -> None:
     path: Path | None = options["path"]
     fmt = options["fmt"] or format_of(path)
     found = api.compare(
-        names, store=options["store"], suite=options["suite"], filter_text=options["filter_text"]
-    )
+        names, store=options["store"], suite=options["suite"], filter_text=options["filter_text"],
+        prices=options["prices"],
+    )  # fmt: skip
     if str(path) == "-" or (path is None and fmt in TEXTS):
         click.echo(render.text(found, fmt).rstrip("\n"))
         return

@@ -38,6 +38,24 @@ def test_two_gpus_with_an_empty_store(tmp_path: Path) -> None:
     assert path.stat().st_size < 2_000_000
 
 
+def test_prices_add_the_cost(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("currency: EUR\na100: 1.9\nv100: 1.2\n")
+    command = ("report", "--compare", "a100", "v100", "--format", "markdown")
+    done = gpubench(*command, "--prices", "p.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "### Cost in EUR" in done.stdout
+    assert "per EFLOP" in done.stdout
+    (tmp_path / "bad.yaml").write_text("a10: -3\n")
+    for arguments, words in (
+        ((*command, "--prices", "bad.yaml"), "bad.yaml"),
+        ((*command, "--prices", "none.yaml"), "cannot read prices"),
+        (("report", "--prices", "p.yaml"), "--compare"),
+    ):
+        done = gpubench(*arguments, cwd=tmp_path)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 def test_no_torch_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys; from gpubench import api; from gpubench.report import comparison;"

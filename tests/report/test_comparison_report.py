@@ -12,8 +12,12 @@ from gpubench.analysis.comparison import Subject, compare
 from gpubench.analysis.flags import flag_info
 from gpubench.catalogue import find
 from gpubench.errors import InputError
+from gpubench.model.cost import Prices
 from gpubench.report import comparison as report
 from gpubench.report.comparison.build import comparison_view
+from gpubench.report.comparison.marks import times
+from gpubench.stats import geometric_mean
+from gpubench.units import significant
 
 
 def of_gpu(name):
@@ -155,6 +159,97 @@ def test_the_terminal_says_provenance_and_verdict(two):
     text = console.export_text()
     assert "◇ predicted" in text
     assert "Comparable" in text
+
+
+def evidence(comparison):
+    return {s.charts.id: s for s in comparison_view(comparison).evidence}
+
+
+def test_energy_and_cost_are_per_work_and_by_the_price_list(two, cases):
+    section = evidence(two)["economy"]
+    assert [t.title for t in section.tables] == ["Energy"]
+    assert "--prices" in section.charts.missing[0]
+
+    prices = Prices({}, {find("a100").family: 2.0, find("v100").family: 1.0}, "EUR")
+    priced = replace(two, prices=prices)
+    energy, cost = evidence(priced)["economy"].tables
+    assert cost.title == "Cost in EUR"
+    fp16 = next(line for line in cost.lines if line.cells[0].text == "fp16")
+    values = [
+        (r.case.work.flops, *(e.values["predicted"].time_s for e in r.entries))
+        for r in two.rows if r.case.precision == "fp16"
+    ]  # fmt: skip
+    mine = geometric_mean([2.0 / 3600 * a / work for work, a, _ in values])
+    theirs = geometric_mean([1.0 / 3600 * b / work for work, _, b in values])
+    assert fp16.cells[2].text == f"{significant(mine * 1e18, 3)} per EFLOP"
+    assert fp16.cells[2].sub == times(mine / theirs)
+    assert fp16.cells[3].text == f"{significant(theirs * 1e18, 3)} per EFLOP"
+    assert fp16.cells[3].sub == ""
+    joules = next(line for line in energy.lines if line.cells[0].text == "fp16")
+    assert "predicted" in joules.cells[1].text
+    assert joules.cells[2].text.endswith("pJ/FLOP")
+
+    document = json.loads(report.text(priced, "json"))["comparison"]
+    assert document["currency"] == "EUR"
+    told = next(c for c in document["cost"] if c["precision"] == "fp16")
+    assert told["cost_per_flop"]["a100"] == pytest.approx(mine)
+    columns = [c.title for c in comparison_view(priced).columns]
+    assert "a100 energy" in columns
+    assert "a100 cost of 1,000" in columns
+    assert "a100 cost of 1,000" not in [c.title for c in comparison_view(two).columns]
+
+
+def test_energies_of_different_kinds_do_not_meet(runs, cases):
+    """One side measured, the other only predicted: the class is compared by predictions."""
+    subjects = [runs.subjects[0], of_gpu("v100")]
+    section = evidence(compare("s", "", subjects, cases))["economy"]
+    assert {line.cells[1].text for line in section.tables[0].lines} == {"◇ predicted"}
+
+
+def test_runs_of_one_device_over_time(cases, gpu):
+    head, records = gpu
+    subjects = []
+    for month, factor in ((3, 1.1), (1, 1.0), (2, 0.5)):
+        slower = [
+            replace(r, outcome=replace(r.outcome, samples=replace(
+                r.outcome.samples, times_s=tuple(t * factor for t in r.outcome.samples.times_s))))
+            if r.status == "measured" else r for r in records
+        ]  # fmt: skip
+        run = replace(head, id=f"r{month}", started_at=f"2026-0{month}-01T02:00:00.000+00:00")
+        subjects.append(of_run(f"r{month}", run, slower, "a100"))
+    three = compare("s", "", subjects, cases)
+    (figure,) = evidence(three)["history"].charts.figures
+    assert [t[:2] for t in figure.spec["layout"]["xaxis"]["ticktext"]] == ["r1", "r2", "r3"]
+    line = figure.spec["data"][0]
+    # The reference is the last named, r2, which was twice as fast as r1.
+    assert line["y"] == pytest.approx([0.5, 1.0, 0.5 / 1.1], rel=1e-3)
+    assert "history" not in evidence(compare("s", "", subjects[:2], cases))
+    mixed = compare("s", "", [*subjects, of_gpu("v100")], cases)
+    assert "history" not in evidence(mixed)
+
+
+def test_conditions_stand_side_by_side_and_what_differs_is_a_caveat(cases, gpu):
+    head, records = gpu
+    facts = {**head.environment.facts, "gpu.power_limit_w": 250.0, "gpu.uuid": "GPU-other",
+             "gpu.driver": "999.1"}  # fmt: skip
+    other = replace(head, id="other", environment=replace(head.environment, facts=facts))
+    slow = [
+        replace(r, outcome=replace(r.outcome, readings=tuple(
+            replace(x, values={**x.values, "clock_hz": 0.9e9}) for x in r.outcome.readings)))
+        if r.status == "measured" else r for r in records
+    ]  # fmt: skip
+    subjects = [of_run("one", head, records, "a100"), of_run("other", other, slow, "a100")]
+    view = comparison_view(compare("s", "", subjects, cases))
+    assert view.level == "caveats"
+    said = " ".join(c.text for c in view.caveats)
+    for words in ("power limit (W)", "driver: ", "SM clock while measuring: 1.39 GHz",
+                  "900 MHz in other", "Not the same board"):  # fmt: skip
+        assert words in said
+    lines = {line.cells[0].text: line.cells[1:] for line in view.facts.lines}
+    assert [c.sub for c in lines["Driver"]] == ["differs", "differs"]
+    assert lines["Power limit as set"][1].text == "250 W"
+    assert lines["SM clock while measuring"][1].text == "900 MHz"
+    assert lines["PyTorch"][0].sub == ""
 
 
 # ---------------------------------------------------------------- in a browser

@@ -12,9 +12,11 @@ from gpubench.analysis.comparison import PROVENANCES, Comparison
 from gpubench.analysis.gains import tensor_core_gains
 from gpubench.report.comparison.cases import OUTSIDE, columns_and_rows, missing_groups
 from gpubench.report.comparison.cores import TERMS, gains_figure, gains_table
+from gpubench.report.comparison.economy import economy_section
 from gpubench.report.comparison.facts import facts_table
 from gpubench.report.comparison.figures import model_figure, speedup_figure
 from gpubench.report.comparison.headlines import headline_table, headlines
+from gpubench.report.comparison.history import history_figure
 from gpubench.report.comparison.lists import (
     coverage_sentence,
     disagreements_table,
@@ -190,7 +192,10 @@ def _evidence(comparison: Comparison, names: Names) -> tuple[Section, ...]:
     roofline = roofline_figure(comparison, names)
     models = [f for i in every if (f := model_figure(comparison, names, i))]
     worst = disagreements_table(comparison, names)
+    history = history_figure(comparison, names)
+    over_time = ChartSection("history", "Over time", (history,)) if history else None
     return (
+        *([Section(over_time)] if over_time else []),
         Section(
             _charts("speedups", "Speed-up by case", speedups,
                     "No speed-up: of no case is the same kind of value known of two subjects."),
@@ -202,6 +207,7 @@ def _evidence(comparison: Comparison, names: Names) -> tuple[Section, ...]:
         ),
         _cores(comparison, names),
         *_shares(comparison, names),
+        economy_section(comparison, names),
         Section(
             _charts("model", "Model against what is known", models,
                     "No model errors: nothing is measured or published of the predicted cases."),

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
 from gpubench.analysis.comparison import PROVENANCES, Comparison, Entry, Row, Value
+from gpubench.analysis.economy import cost
 from gpubench.analysis.flags import beside_number, flag_info
 from gpubench.analysis.gains import why
 from gpubench.analysis.naming import value_text
@@ -26,7 +27,7 @@ from gpubench.report.comparison.marks import (
     times,
 )
 from gpubench.report.view import Cell, Column, Fact, Group, SkipGroup
-from gpubench.units import scaled, show
+from gpubench.units import scaled, show, significant
 
 _Cells = Callable[[Row], Cell]
 _ABSENT = Cell(ABSENT)
@@ -96,6 +97,14 @@ def _columns(comparison: Comparison, names: Names) -> Iterator[tuple[Column, _Ce
                 _time_cell(comparison, index, provenance),
             )
         yield (
+            Column(f"{name} energy", f"{name}_energy_j", "Joules of one call.", True),
+            _energy_cell(comparison, index),
+        )
+        yield (
+            Column(f"{name} cost of 1,000", f"{name}_cost_1000", "Of 1,000 calls.", True),
+            _cost_cell(comparison, index),
+        )
+        yield (
             Column(f"{name} error of model", f"{name}_model_error",
                    "Predicted / known - 1; known is measured, else published.", True),
             _error_cell(index),
@@ -113,6 +122,32 @@ def _time_cell(comparison: Comparison, index: int, provenance: str) -> _Cells:
         parts += ["CPU"] if shown == ON_CPU else []
         parts += beside_number(value.flags)
         return Cell(f"{MARKS[shown]} {scaled(value.time_s, 's')}", ", ".join(parts), value.time_s)
+
+    return cell
+
+
+def _energy_cell(comparison: Comparison, index: int) -> _Cells:
+    def cell(row: Row) -> Cell:
+        for provenance in PROVENANCES:
+            value = row.entries[index].values.get(provenance)
+            if value is not None and value.energy_j is not None:
+                mark = MARKS[kind(comparison, row, index, provenance)]
+                beside = ", ".join(beside_number(value.flags))
+                return Cell(f"{mark} {scaled(value.energy_j, 'J')}", beside, value.energy_j)
+        return _ABSENT
+
+    return cell
+
+
+def _cost_cell(comparison: Comparison, index: int) -> _Cells:
+    def cell(row: Row) -> Cell:
+        for provenance in PROVENANCES:
+            value = row.entries[index].values.get(provenance)
+            money = cost(comparison, index, value) if value is not None else None
+            if money is not None:
+                mark = MARKS[kind(comparison, row, index, provenance)]
+                return Cell(f"{mark} {significant(1000 * money, 3)}", "", 1000 * money)
+        return _ABSENT
 
     return cell
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from gpubench import codec
 from gpubench.analysis.caveats import caveats, verdict
 from gpubench.analysis.comparison import PROVENANCES, Comparison, Entry, Row, Speedup, Value
+from gpubench.analysis.economy import Economy, costs, energies
 from gpubench.analysis.gains import class_speedups, why
 from gpubench.errors import InputError
 from gpubench.report.comparison.marks import Names, names_in
@@ -64,7 +65,21 @@ def _document(comparison: Comparison) -> Json:
                 }
                 for c in class_speedups(comparison)
             ],
+            "energy": [_economy(names, e, "joules") for e in energies(comparison)],
+            "cost": [_economy(names, e, "cost") for e in costs(comparison)],
+            "currency": comparison.prices.currency if comparison.prices else None,
             "cases": [_case(comparison, names, row) for row in comparison.rows],
+        },
+    }  # fmt: skip
+
+
+def _economy(names: Names, e: Economy, what: str) -> Json:
+    """Means of a class: joules or currency per FLOP or byte, by subject."""
+    return {
+        "workload": e.workload, "precision": e.precision, "provenance": e.provenance,
+        "cases": e.cases,
+        f"{what}_per_{ {'FLOP': 'flop', 'B': 'byte'}[e.unit] }": {
+            name: v for name, v in zip(names.subjects, e.per_unit, strict=True) if v is not None
         },
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from gpubench.analysis.caveats import clock_hz
 from gpubench.analysis.comparison import Comparison, Subject
 from gpubench.catalogue import GpuSpec
 from gpubench.report.comparison.marks import ABSENT, Names, times
@@ -36,7 +37,9 @@ def facts_table(comparison: Comparison, names: Names) -> TableView:
         Column(name, name, subject.title, True)
         for name, subject in zip(names.subjects, comparison.subjects, strict=True)
     ]
-    lines = [*_texts(comparison), *_peaks(comparison), *_numbers(comparison)]
+    lines = [
+        *_texts(comparison), *_peaks(comparison), *_numbers(comparison), *_conditions(comparison)
+    ]  # fmt: skip
     return TableView(
         "Facts side by side",
         tuple(columns),
@@ -85,6 +88,40 @@ def _run(subject: Subject) -> str:
         if env.get(key) is not None
     ]  # fmt: skip
     return " · ".join([subject.run.id, *stack])
+
+
+_CONDITIONS: Final = (
+    ("gpu.driver", "Driver"), ("torch.version", "PyTorch"), ("torch.cuda", "CUDA"),
+    ("cudnn.version", "cuDNN"), ("gpu.power_limit_w", "Power limit as set"), ("gpu.ecc", "ECC"),
+    ("gpu.clock_locked", "Clocks locked"), ("gpu.mig", "MIG"), ("cpu.threads_used", "Threads"),
+)  # fmt: skip
+"""Conditions of the runs; what differs is a caveat as well."""
+
+
+def _conditions(comparison: Comparison) -> Iterator[Line]:
+    """Under what the stored runs were taken."""
+    runs = [s for s in comparison.subjects if s.run is not None and s.records]
+    if not runs:
+        return
+    began = [s.run.started_at[:16].replace("T", " ") if s in runs and s.run else ABSENT
+             for s in comparison.subjects]  # fmt: skip
+    yield from _line("Began", [Cell(b) for b in began])
+    for key, label in _CONDITIONS:
+        told = [s.run.environment.get(key) if s.run else None for s in comparison.subjects]
+        differs = len({str(v) for v in told if v is not None}) > 1
+        yield from _line(label, [
+            Cell(_told(key, v), "differs" if differs else "") if v is not None else Cell(ABSENT)
+            for v in told
+        ])  # fmt: skip
+    clocks = [clock_hz(s) for s in comparison.subjects]
+    yield from _line("SM clock while measuring",
+                     [Cell(scaled(c, "Hz")) if c else Cell(ABSENT) for c in clocks])  # fmt: skip
+
+
+def _told(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:.0f} W" if key.endswith("_w") and isinstance(value, float) else str(value)
 
 
 def _peaks(comparison: Comparison) -> Iterator[Line]:

@@ -19,7 +19,15 @@ def cuda_missing() -> str | None:
     return None if torch.cuda.is_available() else f"no CUDA device (torch {torch.__version__})"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-xdist would begin with the files of most tests, and end with the few long ones.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     if not any(item.get_closest_marker("gpu") for item in items):
         return
     missing = cuda_missing()

@@ -3,7 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.command import TINY, gpubench, write
+
+pytestmark = pytest.mark.slow
 
 
 def test_calibration_is_kept_and_used_by_later_runs(tmp_path: Path) -> None:

@@ -201,6 +201,7 @@ SLOW = HOSTILE % ", ".join(f"{{behaviour: slow, index: {i}}}" for i in range(9))
 SLOW = SLOW.replace("min_time_s: 0.005, max_time_s: 0.05", "min_time_s: 0.8, max_time_s: 1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)]
 )

@@ -18,6 +18,8 @@ from gpubench.record import Failure, Measurement, Record, Samples
 from gpubench.spec import Plan, Policy
 from tests.builders import CPU, gemm_case, measurement, record
 
+pytestmark = pytest.mark.slow
+
 FAST = "policy: {min_time_s: 0.005, max_time_s: 0.05, warmup_s: 0, timeout_s: 60, min_samples: 3}\n"
 
 

@@ -21,6 +21,8 @@ from gpubench.record import Failure, Measurement, Record
 from gpubench.spec import DeviceInfo, Plan
 from tests.conftest import PLUGIN, ROOT
 
+pytestmark = pytest.mark.slow
+
 FAST = "policy: {min_time_s: 0.01, max_time_s: 0.1, warmup_s: 0, timeout_s: 20, min_samples: 3}\n"
 
 

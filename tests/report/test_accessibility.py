@@ -36,6 +36,7 @@ def broken_rules(page):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", fake_pages.KINDS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])

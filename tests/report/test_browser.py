@@ -177,6 +177,7 @@ def test_several_runs_keep_their_own_anchors(pages, visit):
         assert seen.page.query_selector(link.get_attribute("href"))
 
 
+@pytest.mark.slow
 def test_five_thousand_cases_are_found_sorted_and_filtered(fakes, visit, tmp_path):
     """How soon they are there is measured in ``benchmarks/reports.py``."""
     run, records = fakes.large_run(5000, 40)

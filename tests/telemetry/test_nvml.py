@@ -313,6 +313,7 @@ def test_a_sensor_of_a_quarter_duty_does_not_mislead_the_counter(
     assert found["joules"] == pytest.approx(found["true_j"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_sensor_of_a_quarter_duty_alone(stub: Path, tmp_path: Path) -> None:
     found = energy(
         stub, tmp_path, STUB_GPU="p100", STUB_PERIOD="0.04", STUB_DUTY="0.25", WORK_S="12"

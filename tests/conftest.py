@@ -11,6 +11,10 @@ ROOT = Path(__file__).parents[1]
 
 sys.path.insert(0, str(PLUGIN))
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests side by side share the cores; more threads than those only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def cuda_missing() -> str | None:
     """Why the tests marked gpu cannot run; None if they can."""

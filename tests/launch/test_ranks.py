@@ -41,17 +41,17 @@ def plan_of(launcher: LocalLauncher, workload: str, cases: str) -> Plan:
     return make_plan(suites.parse(text), info, seed=4)
 
 
-def descendants(pid: int) -> set[int]:
-    """Living processes under one."""
-    found: set[int] = set()
+def living(mark: str) -> dict[int, str]:
+    """Processes, orphans too, whose environment holds a mark: id -> command line."""
+    found = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if int(fields[1]) == pid and fields[0] != "Z":
-                found |= {int(entry.name)} | descendants(int(entry.name))
+        if not entry.name.isdigit():
+            continue
+        try:
+            if mark.encode() in (entry / "environ").read_bytes():
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
     return found
 
 
@@ -65,15 +65,17 @@ def bad_day() -> dict[str, Record]:
         f"{{behaviour: {kind}, rank: {rank}}}"
         for kind, rank in (("segfault", 1), ("raise", 1), ("hang", 1), ("exit", 0), ("ok", 1))
     )
-    before = descendants(os.getpid())
+    mark = f"RANKS_OF_TEST={os.urandom(8).hex()}"
+    patch.setenv(*mark.split("="))
     with LocalLauncher("cpu", nproc=2) as launcher:
         plan = plan_of(launcher, "hostile", cases)
+        assert living(mark)
         found = {str(r.case.params["behaviour"]): r for r in launcher.run(plan)}
     patch.undo()
     until = time.monotonic() + 10
-    while descendants(os.getpid()) - before and time.monotonic() < until:
+    while living(mark) and time.monotonic() < until:
         time.sleep(0.1)
-    assert descendants(os.getpid()) <= before, "a process was left behind"
+    assert living(mark) == {}, "a process was left behind"
     return found
 
 

@@ -53,7 +53,8 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure gpubench itself: start-up, agreement with other harnesses, overhead."""
     install(session, "dev")
-    for name in ("startup", "planning", "overhead", "harness", "telemetry", "fleet"):
+    names = ("startup", "planning", "overhead", "harness", "telemetry", "fleet", "reports", "suites")
+    for name in names:
         session.run("python", f"benchmarks/{name}.py", "--save", *session.posargs)
 
 

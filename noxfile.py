@@ -53,7 +53,16 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure gpubench itself: start-up, agreement with other harnesses, overhead."""
     install(session, "dev")
-    names = ("startup", "planning", "overhead", "harness", "telemetry", "fleet", "reports", "suites")
+    names = (
+        "startup",
+        "planning",
+        "overhead",
+        "harness",
+        "telemetry",
+        "fleet",
+        "reports",
+        "suites",
+    )
     for name in names:
         session.run("python", f"benchmarks/{name}.py", "--save", *session.posargs)
 

@@ -57,6 +57,9 @@ MANY: Final = 5
 """Nights that make a level; a faster stretch of so many becomes the new one."""
 
 
+NEAR: Final = 3
+"""Nights by which the best window may miss the change point that it tells of."""
+
 HELD: Final = 10
 """Nights that an alarm may stay on weaker evidence (``Rule.hold``) than it was told with."""
 
@@ -286,7 +289,8 @@ class _Series:
         if self.rebased is not None:
             best = min(tests, key=lambda t: t.p_slower)
             if not (best.holds and best.p_slower <= self.rule.chance and best.shift > 0):
-                return self._shift("improvement", *self.rebased, sign, best=best)
+                since, gained = self.rebased
+                return self._shift("improvement", since, gained.p_faster, sign, best=gained)
         worst = _strongest([t for t in tests if t.holds and t.shift > 0], "p_slower")
         gain = _strongest([t for t in tests if t.holds and t.shift < 0], "p_faster")
         for verdict, test, p in (
@@ -294,10 +298,26 @@ class _Series:
             ("improvement", gain, gain.p_faster if gain else 1.0),
         ):
             if test is not None and p <= self.rule.chance:
-                return self._shift(verdict, last - test.window, p, sign, best=test)
+                since, placed = self._placed(test)
+                return self._shift(verdict, since, p, sign, best=placed)
         p = min(t.p_slower for t in tests)
         known = self.accepted or tests[0].nights >= MANY
         return self._shift("noise" if known else "insufficient", None, p, sign, best=tests[0])
+
+    def _placed(self, test: _Test) -> tuple[int, _Test]:
+        """Since when, and the shift since then.
+
+        Windows are of few lengths; the change point beside the window that tells the change
+        best is where it began, if the nights since then tell the same.
+        """
+        first = len(self.logs) - test.window
+        for change in sorted(self.changes, key=lambda c: abs(c - first)):
+            if abs(change - first) > NEAR:
+                break
+            found = self.test(len(self.logs) - change)
+            if found is not None and found.holds and found.shift * test.shift > 0:
+                return change, found
+        return first, test
 
     def may_be_slower(self) -> bool:
         """Whether a regression that was told is still more likely than noise."""
@@ -325,8 +345,8 @@ class _Series:
         most = last - max(returned, self.start + 1)
         yield from sorted(m for m in {*WINDOWS, *backs} if m <= most)
 
-    def _levels(self) -> tuple[npt.NDArray[np.bool_], tuple[int, float] | None]:
-        """Which nights make the level, and where it last became faster, if that is new."""
+    def _levels(self) -> tuple[npt.NDArray[np.bool_], tuple[int, _Test] | None]:
+        """Which nights make the level; where it last became faster and by what, if that is new."""
         here = [(max(a, self.start), b) for a, b in self.segments if b > self.start]
         on = np.zeros(len(self.logs), dtype=np.bool_)
         on[here[0][0] : here[0][1]] = True
@@ -340,7 +360,7 @@ class _Series:
                     on[:] = False
                     on[a:b] = True
                     fresh = len(self.logs) - a <= 2 * MANY
-                    rebased = (a, test.p_faster) if fresh else None
+                    rebased = (a, test) if fresh else None
             elif not (test.holds and test.p_slower <= self.rule.chance):
                 on[a:b] = True
         return on, rebased

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from gpubench.errors import InputError
 from gpubench.report.payload import packed
 
-_SCRIPTS: Final = ("theme.js", "charts.js", "table.js")
+_SCRIPTS: Final = ("theme.js", "charts.js", "plain.js", "table.js")
 
 
 def write_whole(data: bytes, path: Path) -> Path:

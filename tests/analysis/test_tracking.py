@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from gpubench.analysis.causes import Side, causes
 from gpubench.analysis.changepoints import Rule
@@ -51,6 +52,21 @@ def test_verdicts() -> None:
     assert slower.before.run_id == "r069"
     assert "slower for 10 nights" in slower.text
     assert track("k", points(times(0, step=-0.1, at=76))).verdict == IMPROVEMENT
+
+
+def test_a_change_is_told_since_it_began_and_against_what_was_before() -> None:
+    """However many nights ago; windows are of few lengths, and none may fit."""
+    changes = ((0.08, REGRESSION, "slower", 15), (-0.1, IMPROVEMENT, "faster", 11))
+    for step, verdict, word, most in changes:  # a gain is news for ten nights
+        for count in range(2, most):
+            found = track("k", points(times(5, step=step, at=80 - count)))
+            assert found.verdict == verdict, (count, step)
+            assert found.since is not None
+            if count >= 3:  # two nights are few to place it by
+                assert found.since.run_id == f"r{80 - count:03d}", (count, step)
+                assert f"{word} for {count} nights" in found.text
+            assert found.shift.level == pytest.approx(1e-3, rel=0.01)
+            assert found.shift.ratio == pytest.approx(1 + step, abs=0.015)
 
 
 def test_a_change_with_the_stack_is_no_regression_of_the_code() -> None:

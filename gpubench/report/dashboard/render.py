@@ -38,7 +38,7 @@ def write(site: Dashboard, folder: Path) -> Path:
 
 
 def _write(path: Path, template: str, **values: object) -> Path:
-    script = asset("theme.js")
+    script = asset("theme.js") + "\n" + asset("plain.js")
     style = asset("report.css") + "\n" + asset("dashboard.css")
     html = templates().get_template(f"dashboard/{template}").render(
         policy=script_policy(script), style=Markup(style), script=Markup(script),

@@ -48,7 +48,7 @@ def text(fleet: Fleet, fmt: str = "html") -> str:
 
 
 def _html(fleet: Fleet) -> str:
-    script = asset("theme.js")
+    script = asset("theme.js") + "\n" + asset("plain.js")
     style = "\n".join(asset(n) for n in ("report.css", "dashboard.css", "fleet.css"))
     # "</script>" must not end the element.
     data = dumps(document(fleet)).replace("<", "\\u003c")

@@ -1,0 +1,125 @@
+// Every other table: sorting by a click on a heading, and for long ones a filter and a copy as
+// CSV. What the page says without scripts is what these tables hold.
+
+(() => {
+  const LONG = 8;
+  const FACTORS = { p: 1e-12, n: 1e-9, "µ": 1e-6, m: 1e-3, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18 };
+  const names = new Intl.Collator("en", { numeric: true });
+
+  // What a cell says itself, without the smaller line below it.
+  function said(cell) {
+    const copy = cell.cloneNode(true);
+    for (const sub of copy.querySelectorAll(".sub, [aria-hidden=true]")) sub.remove();
+    return copy.textContent.trim().replace(/\s+/g, " ");
+  }
+
+  // The number that a cell begins with, its SI prefix counted; NaN for text.
+  function amount(text) {
+    if (/^\d{4}-\d\d-\d\d/.test(text)) return NaN;  // dates sort as text
+    const found = /^[^\p{L}\d]*?([−-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)\s*(.*)$/u.exec(text);
+    if (!found) return NaN;
+    const [, digits, unit] = found;
+    const value = Number(digits.replace("−", "-").replaceAll(",", ""));
+    const prefixed = /^([pnµmkKMGTPE])(i?)(s|J|W|B|Hz|FLOP|b)\b/u.exec(unit);
+    if (!prefixed) return value;
+    const [, prefix, binary] = prefixed;
+    return value * (binary ? 1024 ** " KMGTPE".indexOf(prefix) : FACTORS[prefix]);
+  }
+
+  function button(text, className) {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.className = className;
+    made.textContent = text;
+    return made;
+  }
+
+  function sortable(table, rows) {
+    const heads = [...table.tHead.rows[0].cells];
+    let order = null;
+    heads.forEach((head, column) => {
+      const press = button(head.textContent, "");
+      const mark = document.createElement("span");
+      mark.className = "order";
+      press.append(mark);
+      head.replaceChildren(press);
+      press.addEventListener("click", () => {
+        const texts = new Map(rows.map((row) => [row, row.cells[column] ? said(row.cells[column]) : ""]));
+        const values = new Map(rows.map((row) => [row, amount(texts.get(row))]));
+        const numeric = [...values.values()].filter((v) => !Number.isNaN(v)).length * 2 > rows.length;
+        const first = numeric ? -1 : 1;
+        if (order?.column !== column) order = { column, sign: first };
+        else order = order.sign === first ? { column, sign: -first } : null;
+        heads.forEach((other, i) => {
+          const sign = order?.column === i ? order.sign : 0;
+          if (sign) other.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+          else other.removeAttribute("aria-sort");
+          other.querySelector(".order").textContent = sign ? (sign > 0 ? " ↑" : " ↓") : "";
+        });
+        const sorted = order === null ? rows : rows.slice().sort((a, b) => {
+          if (!numeric) return order.sign * names.compare(texts.get(a), texts.get(b));
+          const [x, y] = [values.get(a), values.get(b)];
+          if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+          return order.sign * (x - y);
+        });
+        table.tBodies[0].append(...sorted);
+      });
+    });
+  }
+
+  async function copied(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      const done = document.execCommand("copy");
+      area.remove();
+      return done;
+    }
+  }
+
+  function tools(table, rows, titles) {
+    const bar = document.createElement("div");
+    bar.className = "table-tools";
+    const label = document.createElement("label");
+    const field = document.createElement("input");
+    field.type = "search";
+    label.append("Find ", field);
+    const output = document.createElement("output");
+    output.setAttribute("aria-live", "polite");
+    const tell = () => {
+      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const row of rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !words.every((word) => text.includes(word));
+      }
+      const kept = rows.filter((row) => !row.hidden).length;
+      output.textContent = kept < rows.length ? `${kept} of ${rows.length}` : "";
+    };
+    field.addEventListener("input", tell);
+    const copy = button("Copy as CSV", "quiet copy");
+    copy.addEventListener("click", async () => {
+      const quote = (v) => (/[",\n]/.test(v) ? `"${v.replaceAll('"', '""')}"` : v);
+      const shown = [...table.tBodies[0].rows].filter((row) => !row.hidden);
+      const lines = [titles, ...shown.map((row) => [...row.cells].map(said))];
+      const done = await copied(lines.map((cells) => cells.map(quote).join(",")).join("\n") + "\n");
+      copy.textContent = done ? "Copied" : "Copying is not allowed here";
+      setTimeout(() => { copy.textContent = "Copy as CSV"; }, 1600);
+    });
+    bar.append(label, output, copy);
+    (table.closest(".scroll") ?? table).before(bar);
+  }
+
+  for (const table of document.querySelectorAll("main table:not(.case-table)")) {
+    const rows = table.tHead && table.tBodies.length ? [...table.tBodies[0].rows] : [];
+    if (rows.length < 2) continue;
+    const titles = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
+    sortable(table, rows);
+    if (rows.length >= LONG) tools(table, rows, titles);
+  }
+  document.documentElement.dataset.tables = "yes";
+})();

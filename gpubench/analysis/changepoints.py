@@ -341,7 +341,8 @@ class _Series:
         last = len(self.logs)
         backs = {last - c for c in self.changes if c > self.start}
         # A window that reaches back over a return to the level would tell of the past.
-        returned = max((c for c in self.changes if self.on_level[c]), default=0)
+        on = self.on_level
+        returned = max((c for c in self.changes if on[c] and not on[c - 1]), default=0)
         most = last - max(returned, self.start + 1)
         yield from sorted(m for m in {*WINDOWS, *backs} if m <= most)
 

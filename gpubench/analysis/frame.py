@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import pandas as pd
 
 from gpubench.analysis.results import Result, results
+from gpubench.analysis.scaling import efficiencies
 from gpubench.record import Failure, Record, Run
 
 RUN_ID: Final = "run_id"
@@ -51,6 +52,8 @@ SPEEDUP_HIGH: Final = "speedup_high"
 REL_ERROR: Final = "rel_error"
 TOLERANCE: Final = "tolerance"
 TENSOR_CORES: Final = "tensor_cores"
+EFFICIENCY: Final = "scaling_efficiency"
+SCALING: Final = "scaling"
 PREDICTED: Final = "predicted_s"
 BOUND: Final = "bound"
 ENERGY: Final = "energy_j"
@@ -68,14 +71,14 @@ COLUMNS: Final = (
     REL_CI, REL_NOISE, MINIMUM, SAMPLES, SPOILED, HOST_ENQUEUE, FLOPS, BYTES, INTENSITY,
     FLOPS_PER_S, BYTES_PER_S, PEAK_FLOPS_PER_S, PEAK_BYTES_PER_S, PEAK_SOURCE, SHARE_OF_PEAK,
     PEAK_KIND, SPEEDUP, SPEEDUP_LOW, SPEEDUP_HIGH, REL_ERROR, TOLERANCE, TENSOR_CORES,
-    PREDICTED, BOUND, ENERGY, METHOD, CACHE, STOPPED_BY, FLAGS, STARTED_AT,
+    EFFICIENCY, SCALING, PREDICTED, BOUND, ENERGY, METHOD, CACHE, STOPPED_BY, FLAGS, STARTED_AT,
 )  # fmt: skip
 """Every column but the parameters, in order."""
 
 _NUMBERS: Final = (
     TIME, TIME_LOW, TIME_HIGH, CI_LEVEL, REL_CI, REL_NOISE, MINIMUM, HOST_ENQUEUE, FLOPS, BYTES,
     INTENSITY, FLOPS_PER_S, BYTES_PER_S, PEAK_FLOPS_PER_S, PEAK_BYTES_PER_S, SHARE_OF_PEAK,
-    SPEEDUP, SPEEDUP_LOW, SPEEDUP_HIGH, REL_ERROR, TOLERANCE, PREDICTED, ENERGY,
+    SPEEDUP, SPEEDUP_LOW, SPEEDUP_HIGH, REL_ERROR, TOLERANCE, EFFICIENCY, PREDICTED, ENERGY,
 )  # fmt: skip
 _COUNTS: Final = (SAMPLES, SPOILED)
 
@@ -89,7 +92,8 @@ def from_results(rows: Sequence[Result]) -> pd.DataFrame:
     """Build the same from results that are already derived."""
     names = list(dict.fromkeys(name for r in rows for name in r.record.case.params))
     columns = [*COLUMNS, *(PARAM + name for name in names)]
-    table = pd.DataFrame([_row(r) for r in rows], columns=columns)
+    table = pd.DataFrame([_row(r) | s for r, s in zip(rows, _scaled(rows), strict=True)],
+                         columns=columns)  # fmt: skip
     for name in _NUMBERS:
         table[name] = table[name].astype("float64")
     for name in _COUNTS:
@@ -98,6 +102,17 @@ def from_results(rows: Sequence[Result]) -> pd.DataFrame:
         table[name] = _one_type(table[name])
     rest = [c for c in COLUMNS if c not in _NUMBERS and c not in _COUNTS]
     return table.astype(dict.fromkeys(rest, "string"))
+
+
+def _scaled(rows: Sequence[Result]) -> Iterator[dict[str, object]]:
+    """Efficiency of steps over ranks, each within its run."""
+    runs: dict[str, list[Result]] = {}
+    for r in rows:
+        runs.setdefault(r.run.id, []).append(r)
+    found = {run: efficiencies(members) for run, members in runs.items()}
+    for r in rows:
+        e = found[r.run.id].get(r.record.case.key)
+        yield {EFFICIENCY: e.value, SCALING: e.kind} if e else {}
 
 
 def _one_type(values: pd.Series[Any]) -> pd.Series[Any]:

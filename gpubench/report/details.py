@@ -8,6 +8,7 @@ from gpubench.analysis.attribution import Part
 from gpubench.analysis.flags import flag_info
 from gpubench.analysis.naming import value_text
 from gpubench.analysis.results import Interval, Result
+from gpubench.analysis.scaling import Efficiency
 from gpubench.analysis.tensor_cores import likely_cause, truth_table
 from gpubench.record import Failure, Measurement, Summary
 from gpubench.report.applications import application_facts
@@ -64,12 +65,16 @@ TOLD = ("dialogue.", "parallel.", "ranking.", "stream.")
 
 
 def detail_groups(
-    result: Result, names: Mapping[str, str], parts: Sequence[Part] = ()
+    result: Result,
+    names: Mapping[str, str],
+    parts: Sequence[Part] = (),
+    efficiency: Efficiency | None = None,
 ) -> tuple[Group, ...]:
     """The details of a case in groups; ``names`` names the baseline.
 
     Args:
         parts: measured minus predicted, attributed.
+        efficiency: of a step among steps of other numbers of ranks.
     """
     groups = [Group("Outcome", tuple(_outcome(result)))]
     m, s = result.measurement, result.summary
@@ -78,7 +83,7 @@ def detail_groups(
             Group("Time per call", tuple(_time(s))),
             Group("How it was measured", tuple(_method(m, s))),
             Group("What follows", tuple(_derived(result, names))),
-            Group("Between the ranks", tuple(scaling_facts(result))),
+            Group("Between the ranks", tuple(scaling_facts(result, efficiency))),
             Group("What users wait for", tuple(application_facts(result))),
             Group("The step", tuple(step_facts(result))),
             Group("What the step is made of", tuple(share_facts(result))),

@@ -11,6 +11,7 @@ from gpubench.analysis.attribution import attribute_all
 from gpubench.analysis.findings import cases_text
 from gpubench.analysis.flags import flag_info
 from gpubench.analysis.results import IS_BASELINE, Result
+from gpubench.analysis.scaling import efficiencies
 from gpubench.record import Failure
 from gpubench.report.details import detail_groups
 from gpubench.report.traces import Ids, doubtful
@@ -35,6 +36,7 @@ def columns_and_rows(
         else:
             notes.append(why)
     names = {r.record.case.key: r.name for r in results}
+    scaling = efficiencies(results)
     rows = tuple(
         Row(
             anchor=ids.case(r),
@@ -44,7 +46,7 @@ def columns_and_rows(
             tone=_tone(r),
             index=index,
             cells=tuple(cell(r) for _, cell in used),
-            details=detail_groups(r, names, attributed),
+            details=detail_groups(r, names, attributed, scaling.get(r.record.case.key)),
             unit=scaled(r.summary.median_s, "s").rpartition(" ")[2] if r.summary else "",
         )
         for index, (r, attributed) in enumerate(zip(results, attribute_all(results), strict=True))

@@ -183,8 +183,13 @@ def _hover(e: Efficiency, r: Result) -> str:
     return f"{text}; communication adds {percent(share)}, {percent(hidden)} of it is hidden"
 
 
-def scaling_facts(result: Result) -> Iterable[Fact]:
-    """Bandwidths of a collective, communication of a step, for the details of a case."""
+def scaling_facts(result: Result, efficiency: Efficiency | None = None) -> Iterable[Fact]:
+    """Bandwidths of a collective, scaling and communication of a step, for a case's details."""
+    if efficiency is not None and efficiency.ranks != efficiency.base:
+        yield Fact(
+            f"Efficiency of {efficiency.kind} scaling", percent(efficiency.value),
+            f"{efficiency.ranks} ranks against {efficiency.base}",
+        )  # fmt: skip
     rate = algbw(result)
     if rate is not None:
         yield Fact("Algorithm bandwidth (algbw)", scaled(rate, "B/s"), "bytes / time")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gpubench.analysis.frame import EFFICIENCY, SCALING, frame
 from gpubench.analysis.results import Result, results
 from gpubench.analysis.scaling import algbw, communication, efficiencies, fitted
 from gpubench.plan import case_key
@@ -118,3 +119,14 @@ def test_a_report_of_several_ranks() -> None:
     labels = {f.label: f.value for row in view.rows for g in row.details for f in g.facts}
     assert labels["Communication adds"] == "20 % of the step"
     assert "Algorithm bandwidth (algbw)" in labels
+    assert labels["Efficiency of weak scaling"] == "80 %"
+
+
+def test_efficiency_is_a_column_of_the_export() -> None:
+    steps = [step(1, 8, 1.0), step(4, 8, 1.25)]
+    lone = [step(2, 8, 1.0)]
+    table = frame([(run(), steps), (replace(run(), id="another"), lone)])
+    assert list(table[EFFICIENCY])[:2] == [1.0, 0.8]
+    assert list(table[SCALING])[:2] == ["weak", "weak"]
+    # The lone step of another run is not compared with this one's.
+    assert table[EFFICIENCY].isna().tolist() == [False, False, True]

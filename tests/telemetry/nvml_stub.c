@@ -5,6 +5,8 @@
  *   STUB_NO_RIGHTS processes may not be listed
  *   STUB_LOST_AT   number of calls after which the GPU has fallen off the bus
  *   STUB_NO_DRIVER initialisation fails
+ *   STUB_PCIE      lanes that the link has now, of 16
+ *   STUB_REMAP_FAILED a row of memory could not be remapped
  *   STUB_PIDS      number of foreign processes
  *   STUB_LOAD      file of 24 doubles that the test maps: level (0 off, 1 on, or between),
  *                  seconds of full load when it was set, when that was; and the same of the seven
@@ -124,7 +126,7 @@ int nvmlDeviceGetEnforcedPowerLimit(Device d, unsigned *mw) { (void)d; *mw = 400
 int nvmlDeviceGetMemoryInfo(Device d, unsigned long long *m) { (void)d; ALIVE; m[0] = 42949672960ULL; m[1] = m[0] / 2; m[2] = m[0] / 2; return SUCCESS; }
 int nvmlDeviceGetVbiosVersion(Device d, char *out, unsigned n) { (void)d; snprintf(out, n, "92.00"); return SUCCESS; }
 int nvmlDeviceGetPersistenceMode(Device d, int *on) { (void)d; *on = is("p100") ? 0 : 1; return SUCCESS; }
-int nvmlDeviceGetCurrPcieLinkWidth(Device d, unsigned *w) { (void)d; *w = 16; return SUCCESS; }
+int nvmlDeviceGetCurrPcieLinkWidth(Device d, unsigned *w) { (void)d; *w = getenv("STUB_PCIE") ? atoi(getenv("STUB_PCIE")) : 16; return SUCCESS; }
 int nvmlDeviceGetCurrPcieLinkGeneration(Device d, unsigned *g) { (void)d; *g = 4; return SUCCESS; }
 
 /* Field 186 is the instant power; a P100 does not know it. */
@@ -142,6 +144,10 @@ int nvmlDeviceGetFieldValues(Device d, int n, struct field *f) {
 }
 int nvmlDeviceGetCurrentClocksThrottleReasons(Device d, unsigned long long *r) { (void)d; ALIVE; *r = is("t4") ? 0x20 | 0x4 : 0x1; return SUCCESS; }
 int nvmlDeviceGetEccMode(Device d, unsigned *now, unsigned *next) { (void)d; if (is("p100")) return NOT_SUPPORTED; *now = *next = 1; return SUCCESS; }
+/* Corrected errors (type 0) are many; what counts are uncorrected ones (1) over its life (1). */
+int nvmlDeviceGetTotalEccErrors(Device d, unsigned type, unsigned counter, unsigned long long *n) { (void)d; ALIVE; if (is("p100") || is("t4")) return NOT_SUPPORTED; *n = type == 0 ? 9999 : counter == 1 ? 12 : 1; return SUCCESS; }
+int nvmlDeviceGetRemappedRows(Device d, unsigned *fixed, unsigned *worn, unsigned *pending, unsigned *failed) { (void)d; ALIVE; if (!is("a100") && !is("h100")) return NOT_SUPPORTED; *fixed = 3; *worn = 2; *pending = 0; *failed = getenv("STUB_REMAP_FAILED") ? 1 : 0; return SUCCESS; }
+int nvmlDeviceGetMaxPcieLinkWidth(Device d, unsigned *w) { (void)d; *w = 16; return SUCCESS; }
 int nvmlDeviceGetMigMode(Device d, unsigned *now, unsigned *next) { (void)d; if (!is("a100")) return NOT_SUPPORTED; *now = *next = getenv("STUB_MIG") ? 1 : 0; return SUCCESS; }
 int nvmlDeviceGetUtilizationRates(Device d, unsigned *u) { (void)d; ALIVE; if (getenv("STUB_MIG")) return NOT_SUPPORTED; u[0] = getenv("STUB_PIDS") ? 97 : 0; u[1] = 0; return SUCCESS; }
 

@@ -374,6 +374,21 @@ def test_a_single_range_of_30_ms_has_none(stub: Path, tmp_path: Path) -> None:
         assert "too few" in reason
 
 
+def test_what_a_fleet_asks_of_memory_and_link(stub: Path) -> None:
+    facts = ask(stub, FACTS)
+    assert facts["gpu.ecc_uncorrected"] == 12
+    assert facts["gpu.remapped_rows"] == 5
+    assert facts["gpu.remap_failed"] is False
+    assert (facts["gpu.pcie_width"], facts["gpu.pcie_width_max"]) == (16, 16)
+    worn = ask(stub, FACTS, STUB_REMAP_FAILED="1", STUB_PCIE="4")
+    assert worn["gpu.remap_failed"] is True
+    assert (worn["gpu.pcie_width"], worn["gpu.pcie_width_max"]) == (4, 16)
+    # Rows are remapped since Ampere.
+    assert ask(stub, FACTS, STUB_GPU="v100")["gpu.remapped_rows"] is None
+    old = ask(stub, FACTS, STUB_GPU="p100")
+    assert (old["gpu.ecc_uncorrected"], old["gpu.remap_failed"]) == (None, None)
+
+
 GPM = """
 import time
 with Nvml(uuid="GPU-stub-0000") as nvml:

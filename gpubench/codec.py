@@ -445,6 +445,7 @@ def _decode_kernel(data: object, path: str) -> Kernel:
         grid=tuple(int(n) for n in r.numbers("grid")),
         block=tuple(int(n) for n in r.numbers("block")),
         module=r.opt_text("module"),
+        range=r.opt_text("range"),
     )
 
 

@@ -76,6 +76,7 @@ class Kernel:
         time_s: device time of all of them per call; on CPU an operator's own time.
         grid, block: launch shape; empty where there is none.
         module: the module that launched it, where the trace knows.
+        range: the innermost captured range that launched it; None outside of all.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Kernel:
     grid: tuple[int, ...] = ()
     block: tuple[int, ...] = ()
     module: str | None = None
+    range: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

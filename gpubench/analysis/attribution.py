@@ -199,7 +199,8 @@ def _waves(case: _Case) -> Part | None:
         return None
     main, whole = m.kernels[0], sum(k.time_s for k in m.kernels)
     key = case.result.record.device.gpu_key
-    if not main.grid or key is None or main.time_s < _MAIN_SHARE * whole:
+    alike = sum(k.time_s for k in m.kernels if (k.name, k.grid) == (main.name, main.grid))
+    if not main.grid or key is None or alike < _MAIN_SHARE * whole:
         return None
     sm = find(key).sm_count
     blocks = float(math.prod(main.grid))

@@ -247,7 +247,8 @@ def _kernels(m: Measurement) -> Iterable[Fact]:
         launches = f"{k.count:g} a call"
         grid = f", grid {'x'.join(map(str, k.grid))}, block {'x'.join(map(str, k.block))}"
         shape = grid if k.grid else ""
-        why = f"in {k.module}" if k.module else ""
+        places = ([k.module] if k.module else []) + ([f"range {k.range}"] if k.range else [])
+        why = f"in {', '.join(places)}" if places else ""
         yield Fact(k.name, f"{share}, {scaled(k.time_s, 's')}, {launches}{shape}", why)
     if len(m.kernels) > _MAX_KERNELS:
         rest = sum(k.time_s for k in m.kernels[_MAX_KERNELS:])

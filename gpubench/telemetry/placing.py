@@ -13,7 +13,7 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 Event = Mapping[str, Any]
@@ -34,6 +34,7 @@ class Launch:
     Attributes:
         own_us: device time; on a CPU the operator's own time.
         module: the module that it is of, repeated layers as one: ``layer.*.attention``.
+        range: the innermost captured range that it was launched in.
     """
 
     start_us: float
@@ -41,6 +42,7 @@ class Launch:
     own_us: float
     event: Event
     module: str | None = None
+    range: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def with_modules(launches: Sequence[Launch], events: Sequence[Event]) -> list[La
         module = _short(inside) if inside is not None else None
         if module is None:
             module = _of_backward(enclosing.all(one.thread, one.start_us), by_sequence)
-        found.append(Launch(one.start_us, one.thread, one.own_us, one.event, module))
+        found.append(replace(one, module=module))
     return found
 
 
@@ -175,9 +177,10 @@ class InRange:
 
 def in_ranges(
     launches: Sequence[Launch], ranges: Sequence[Placed], caller: object
-) -> list[InRange]:
-    """What was launched in each range."""
+) -> tuple[list[InRange], list[Launch]]:
+    """What was launched in each range; and the launches with the range that each lies in."""
     found = [InRange() for _ in ranges]
+    led: list[Launch] = []
     by_thread: dict[object, list[int]] = defaultdict(list)
     for i, r in enumerate(ranges):
         by_thread[r.thread].append(i)
@@ -187,11 +190,14 @@ def in_ranges(
     for one in sorted(launches, key=lambda x: x.start_us):
         open_now = [s for t in (one.thread, caller) if t in sweeps
                     and (s := sweeps[t].at(one.start_us))]  # fmt: skip
-        for i in open_now[0] if open_now else ():
+        inside = open_now[0] if open_now else []
+        deepest = max(inside, key=lambda i: (ranges[i].depth, ranges[i].start_us), default=None)
+        led.append(replace(one, range=None if deepest is None else ranges[deepest].name))
+        for i in inside:
             found[i].spent_us += one.own_us
             found[i].first_us = min(found[i].first_us, float(one.event["ts"]))
             found[i].last_us = max(found[i].last_us, end_us(one.event))
-    return found
+    return found, led
 
 
 class _Sweep:

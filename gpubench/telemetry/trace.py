@@ -154,7 +154,8 @@ def digest(
     found = with_modules(found, events)
     placed = _on_axis(captured, spans, anchors)
     caller = spans[0].get("tid") if spans else None
-    ranges, extents = _ranges(placed, in_ranges(found, placed, caller), spans)
+    inside, found = in_ranges(found, placed, caller)
+    ranges, extents = _ranges(placed, inside, spans)
     return Trace(
         tuple(sorted(_kernels(found, repeat), key=lambda k: -k.time_s)),
         lengths[len(lengths) // 2] if lengths else 0.0,
@@ -166,12 +167,12 @@ def digest(
 
 
 def _kernels(found: Sequence[Launch], repeat: int) -> list[Kernel]:
-    """Launches by kernel and module; grid and block are those of the longest launch."""
-    groups: dict[tuple[str, str | None], list[Launch]] = defaultdict(list)
+    """Launches by kernel, module and range; grid and block are those of the longest launch."""
+    groups: dict[tuple[str, str | None, str | None], list[Launch]] = defaultdict(list)
     for one in found:
-        groups[str(one.event["name"]), one.module].append(one)
+        groups[str(one.event["name"]), one.module, one.range].append(one)
     kernels = []
-    for (name, module), group in groups.items():
+    for (name, module, within), group in groups.items():
         arguments = max(group, key=lambda x: x.own_us).event.get("args", {})
         kernels.append(
             Kernel(
@@ -181,6 +182,7 @@ def _kernels(found: Sequence[Launch], repeat: int) -> list[Kernel]:
                 grid=_shape(arguments.get("grid")),
                 block=_shape(arguments.get("block")),
                 module=module,
+                range=within,
             )
         )
     return kernels

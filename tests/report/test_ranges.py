@@ -19,7 +19,8 @@ PROFILED = (
 
 def profiled(run, records):
     first = next(r for r in records if isinstance(r.outcome, Measurement))
-    kernels = (Kernel("gemm", 12, 0.6, (8, 1, 1), (128, 1, 1), "layer.*.attention"),
+    kernels = (Kernel("gemm", 12, 0.6, (8, 1, 1), (128, 1, 1), "layer.*.attention",
+                      "mine: step"),
                Kernel("add", 24, 0.2, (8, 1, 1), (128, 1, 1), None))  # fmt: skip
     outcome = replace(first.outcome, ranges=PROFILED, kernels=kernels)
     return results(run, [replace(first, outcome=outcome)])[0]
@@ -52,5 +53,7 @@ def test_details_name_ranges_and_modules(gpu) -> None:
     ranges = {f.label: f for f in groups["Ranges"]}
     assert ranges["forward"].value == "300 ms on the host, 280 ms on the device, 12.5 J"
     assert ranges["· mine: <b>layer</b>"].why == "no energy: standard error 20%"
+    kernels = {f.label: f.why for f in groups["Kernels"]}
+    assert kernels == {"gemm": "in layer.*.attention, range mine: step", "add": ""}
     modules = {f.label: f.value for f in groups["Kernels by module"]}
     assert modules == {"layer.*.attention": "75 %, 600 ms", "outside of modules": "25 %, 200 ms"}

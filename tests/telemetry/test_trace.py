@@ -112,6 +112,9 @@ def test_kernels_belong_to_the_ranges_of_their_launch() -> None:
     # On the device forward lasts from the first of its kernels to the end of the last.
     assert seen.extents[1] == pytest.approx((0.12, 0.5))
     assert seen.extents[3] is None
+    assert {k.name: k.range for k in seen.kernels} == {
+        "a": "u: forward", "b": "u: forward", "backward kernel": "u: backward", "c": None,
+    }  # fmt: skip
     slices = [e for e in seen.document["traceEvents"] if e.get("cat") == "nvtx"]
     assert (slices[0]["name"], round(slices[0]["ts"]), slices[0]["tid"]) == ("u: step", 1100, 1)
 

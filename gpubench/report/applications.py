@@ -18,7 +18,7 @@ from gpubench.analysis.applications import (
 from gpubench.analysis.results import MEASURED_CPU, Interval, Result
 from gpubench.report.axes import rate_ticks, value_ticks
 from gpubench.report.series import series_of, varying
-from gpubench.report.traces import Ids, by_benchmark, empty_figure, plain, scatter
+from gpubench.report.traces import Ids, by_benchmark, empty_figure, flagged, plain, scatter
 from gpubench.report.view import ChartSection, Fact, FigureView
 from gpubench.units import METRICS, scaled, show
 
@@ -97,7 +97,7 @@ def _percentile(r: Result, found: Sequence[Load], which: str, tint: str, ids: Id
         line={"color": tint, "dash": _DASHES[which], "width": 1.6},
         marker={"color": tint, "size": 8,
                 "symbol": "circle-open" if r.provenance == MEASURED_CPU else "circle"},
-        text=[f"{scaled(t, 's')} at {one.rate_per_s:.3g} requests/s"
+        text=[flagged(f"{scaled(t, 's')} at {one.rate_per_s:.3g} requests/s", r.flags)
               for t, one in zip(times, found, strict=True)],
         customdata=[ids.case(r)] * len(found),
         hovertemplate=f"<b>{html.escape(name)}</b><br>%{{text}}<extra></extra>",

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
+from gpubench.analysis.flags import beside_number
 from gpubench.analysis.results import Result
 from gpubench.report.traces import Ids, empty_figure, plain
 from gpubench.report.view import FigureView
@@ -117,7 +118,8 @@ def _sentence(chosen: Sequence[Result], measured: Sequence[Result]) -> str:
 
 def _label(result: Result, width: int = 44) -> str:
     text = f"{result.name} {result.record.case.precision}"
-    return text if len(text) <= width else text[: width - 1] + "…"
+    short = text if len(text) <= width else text[: width - 1] + "…"
+    return ", ".join([short, *beside_number(result.flags)])
 
 
 def _spoiled(result: Result) -> bool:

@@ -21,7 +21,7 @@ from gpubench.analysis.scaling import (
 )
 from gpubench.report.axes import rate_ticks, value_ticks
 from gpubench.report.series import color
-from gpubench.report.traces import Ids, empty_figure, plain
+from gpubench.report.traces import Ids, empty_figure, flagged, plain
 from gpubench.report.view import ChartSection, Fact, FigureView
 from gpubench.units import percent, scaled, show
 
@@ -107,8 +107,8 @@ def _line(title: str, place: int, group: Sequence[Result], ids: Ids) -> Any:
         mode="lines+markers", name=html.escape(title), line={"color": tint, "width": 1.6},
         marker={"color": tint, "size": 8, "symbol":
                 [symbol + ("-open" if r.provenance == MEASURED_CPU else "") for r in shown]},
-        text=[html.escape(f"{scaled(_time(r), 's')}, algbw {scaled(algbw(r) or 0.0, 'B/s')},"
-                          f" busbw {scaled(r.rate.value, 'B/s')}") for r in shown if r.rate],
+        text=[flagged(f"{scaled(_time(r), 's')}, algbw {scaled(algbw(r) or 0.0, 'B/s')},"
+                      f" busbw {scaled(r.rate.value, 'B/s')}", r.flags) for r in shown if r.rate],
         customdata=[ids.case(r) for r in shown],
         hovertemplate=f"<b>{html.escape(title)}</b><br>%{{text}}<extra></extra>",
     )  # fmt: skip
@@ -155,7 +155,7 @@ def _efficiency(
             mode="lines+markers", name=html.escape(name), line={"color": tint, "width": 1.6},
             marker={"color": tint, "size": 8, "symbol": [
                 symbol + ("-open" if r.provenance == MEASURED_CPU else "") for _, r in ordered]},
-            text=[html.escape(_hover(e, r)) for e, r in ordered],
+            text=[flagged(_hover(e, r), r.flags) for e, r in ordered],
             customdata=[ids.case(r) for _, r in ordered],
             hovertemplate=f"<b>{html.escape(name)}</b><br>%{{text}}<extra></extra>",
         ))  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gpubench.analysis.flags import beside_number
 from gpubench.analysis.shares import Shares
 from gpubench.model.classes import CLASSES
 from gpubench.report.series import color
@@ -28,12 +29,13 @@ TITLE: Final = "What a step is made of"
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: its name, its shares, the anchor of its case."""
+    """One bar: its name, its shares, the anchor and the flags of its case."""
 
     name: str
     shares: Shares
     anchor: str
     on_cpu: bool = False
+    flags: tuple[str, ...] = ()
 
 
 def shares_figure(figure_id: str, title: str, bars: Sequence[Bar]) -> FigureView:
@@ -97,5 +99,6 @@ def _trace(name: str, bars: Sequence[Bar]) -> dict[str, Any]:
 def hovered(bar: Bar, name: str) -> str:
     """Hover text of a part of a bar."""
     took = scaled(bar.shares.times_s.get(name, 0.0), "s")
-    lines = [name, f"{took}, {percent(bar.shares.share(name))}, {bar.shares.provenance}"]
+    text = f"{took}, {percent(bar.shares.share(name))}, {bar.shares.provenance}"
+    lines = [name, text, *beside_number(bar.flags)]
     return "<br>".join([f"<b>{html.escape(bar.name)}</b>", *map(html.escape, lines)])

@@ -33,7 +33,7 @@ def _bars_of(r: Result, ids: Ids) -> Iterable[Bar]:
     name = f"{r.name} {r.record.case.precision}"
     measured, predicted = measured_shares(r.record), predicted_shares(r.record)
     if measured:
-        yield Bar(name, measured, ids.case(r), r.provenance == MEASURED_CPU)
+        yield Bar(name, measured, ids.case(r), r.provenance == MEASURED_CPU, r.flags)
     if measured and predicted:
         yield Bar(f"{name}, predicted", predicted, ids.case(r))
 

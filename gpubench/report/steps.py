@@ -12,7 +12,15 @@ from gpubench.analysis.results import MEASURED_CPU, Interval, Result
 from gpubench.analysis.steps import BESIDE, Knee, knee, phases, step_figures
 from gpubench.report.axes import rate_ticks, value_ticks
 from gpubench.report.series import Series, color, param, series_of, varying
-from gpubench.report.traces import Ids, by_benchmark, empty_figure, plain, scatter, thinned
+from gpubench.report.traces import (
+    Ids,
+    by_benchmark,
+    empty_figure,
+    flagged,
+    plain,
+    scatter,
+    thinned,
+)
 from gpubench.report.view import ChartSection, Fact, FigureView
 from gpubench.units import METRICS, percent, scaled, show
 
@@ -110,10 +118,12 @@ def _bars(shown: Sequence[Result], ids: Ids) -> Any:
                 marker={"color": colour},
                 text=[scaled(s[phase], "s") if phase in s else "" for s in spent],
                 textposition="inside",
+                hovertext=[
+                    flagged(f"{title}: {scaled(s.get(phase, 0.0), 's')}", r.flags)
+                    for r, s in zip(shown, spent, strict=True)
+                ],
                 customdata=[ids.case(r) for r in shown],
-                hovertemplate="<b>%{y}</b><br>"
-                + html.escape(title)
-                + ": %{text}, %{x:.1f} %<extra></extra>",
+                hovertemplate="<b>%{y}</b><br>%{x:.1f} % %{hovertext}<extra></extra>",
             )
         )
     figure.update_layout(barmode="stack", bargap=0.3)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import html
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import plotly.graph_objects as go
 
-from gpubench.analysis.flags import flag_info
+from gpubench.analysis.flags import beside_number, flag_info
 from gpubench.analysis.results import MEASURED_CPU, Interval, Result
 from gpubench.report.series import Series, precision_series
 from gpubench.spec import PRECISIONS
@@ -33,6 +33,11 @@ class Ids:
     def case(self, result: Result) -> str:
         """The anchor of a case."""
         return f"{self.prefix}case-{result.record.case.key}"
+
+
+def flagged(text: str, flags: Iterable[str]) -> str:
+    """Hover text of a number, with the flags that it is never shown without; escaped."""
+    return "<br>".join(map(html.escape, [text, *beside_number(flags)]))
 
 
 def doubtful(result: Result) -> bool:

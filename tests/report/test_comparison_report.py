@@ -276,8 +276,8 @@ def test_table_filters_links_and_copy(runs, visit, tmp_path):
     seen.context.grant_permissions(["clipboard-read", "clipboard-write"])
     seen.page.select_option("[data-filter=precision]", "fp16")
     assert set(seen.texts(".case-table tbody td:nth-child(2)")) == {"fp16"}
-    seen.page.click(".copy")
-    seen.page.wait_for_selector(".copy >> text=Copied")
+    seen.page.click("#cases .copy")
+    seen.page.wait_for_selector("#cases .copy >> text=Copied")
     copied = seen.page.evaluate("navigator.clipboard.readText()")
     assert "after_measured_s" in copied.split("\n")[0]
     seen.page.click(".short tbody th a")

@@ -33,5 +33,5 @@ def _bars(comparison: Comparison, names: Names, row: Row) -> list[Bar]:
             if value is not None and value.classes:
                 cpu = kind == "measured" and on_cpu(comparison, index)
                 said = f"{names.subjects[index]}, {kind}" + (" on CPU" if cpu else "")
-                found.append(Bar(said, Shares(kind, value.classes), anchor(row), cpu))
+                found.append(Bar(said, Shares(kind, value.classes), anchor(row), cpu, value.flags))
     return found

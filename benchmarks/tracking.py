@@ -29,6 +29,7 @@ from gpubench.analysis.tracking import REGRESSION, track, track_all
 from gpubench.store import Store
 from gpubench.store.points import Point
 from gpubench.store.schema import history
+from tests import postgres
 from tests.histories import LEVEL_S, NOISE, History, make, nights_of
 
 KINDS = (
@@ -213,10 +214,20 @@ def together(count: int = 2000) -> dict[str, Any]:
     }
 
 
-def size(series: int = 1000, nights: int = 1000) -> dict[str, Any]:
+def sizes() -> dict[str, Any]:
+    """The same in SQLite and, where it is installed, in a PostgreSQL server of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = {"sqlite": size(f"{folder}/big.db")}
+        if postgres.missing() is None:
+            with postgres.running(Path(tempfile.mkdtemp(dir="/tmp"))) as server:
+                found["postgresql"] = size(server.url)
+    return found
+
+
+def size(url: str, series: int = 1000, nights: int = 1000) -> dict[str, Any]:
     """A million measurements: the history of a case, and a check of 1,000 series x 365 nights."""
     rng = np.random.default_rng(SEED)
-    with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/big.db") as store:
+    with Store(url) as store:
         for night in range(nights):
             times = 1e-3 * np.exp(rng.normal(0, 0.01, series))
             with store._engine.begin() as connection:
@@ -268,5 +279,5 @@ if __name__ == "__main__":
     if "together" in what:
         figures["together"] = together()
     if "size" in what:
-        figures["size"] = size()
+        figures["size"] = sizes()
     report("tracking", figures)

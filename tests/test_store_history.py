@@ -151,6 +151,51 @@ def test_a_store_from_before_fleets_is_upgraded(url: str) -> None:
         assert store.records(night(0).id) == [record()]
 
 
+def test_an_index_of_an_older_store_is_replaced(url: str) -> None:
+    import sqlalchemy as sa
+
+    Store(url).close()
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP INDEX history_of_series"))
+        connection.execute(sa.text("CREATE INDEX history_of_case ON history (case_key, device)"))
+        connection.execute(sa.text("UPDATE gpubench_meta SET value = '3' WHERE name = 'version'"))
+    with Store(url) as store:
+        store.begin(night(0))
+        store.put(night(0).id, record())
+    names = {i["name"] for i in sa.inspect(engine).get_indexes("history")}
+    engine.dispose()
+    assert names >= {"history_of_series", "history_of_device"}
+    assert "history_of_case" not in names
+
+
+def test_one_case_is_not_looked_for_in_the_whole_history(store_url: str) -> None:
+    """SQLite has no statistics to choose an index by, however many rows there are."""
+    import sqlalchemy as sa
+
+    from gpubench.store.schema import history
+
+    with Store(store_url) as store:
+        rows = [
+            {"run_id": f"r{n:03d}", "benchmark": "b", "case_key": f"c{i}", "device": "gpu",
+             "stack": "s", "suite": "nightly", "started_at": f"{n:03d}", "how": "h",
+             "median_s": 1.0, "ci_low_s": 1.0, "ci_high_s": 1.0, "flags": ""}
+            for n in range(400) for i in range(50)
+        ]  # fmt: skip
+        with store._engine.begin() as connection:
+            connection.execute(history.insert(), rows)
+        asked: list[tuple[str, object]] = []
+        sa.event.listen(
+            store._engine, "before_cursor_execute",
+            lambda _c, _cursor, statement, values, *_: asked.append((statement, values)),
+        )  # fmt: skip
+        assert len(store.points("gpu", "nightly", case_keys=["c7"])["c7"]) == 400
+        statement, values = next(a for a in asked if "FROM history" in a[0])
+        with store._engine.connect() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+    assert "history_of_series (case_key=? AND device=? AND suite=?)" in str(plan)
+
+
 def test_a_fleet_is_its_runs(url: str) -> None:
     with Store(url) as store:
         for i, name in enumerate(("old", "new", "new", None)):

@@ -275,7 +275,6 @@ class Store:
         if since is not None:
             query = query.where(history.c.started_at >= since)
         if case_keys is not None:
-            # The order tells the planner which index to walk: of the cases, or of the device.
             query = query.where(history.c.case_key.in_(list(case_keys)))
             query = query.order_by(history.c.case_key)
         query = query.order_by(history.c.started_at, history.c.run_id, history.c.benchmark)

@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,17 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from gpubench.record import Samples
+from gpubench.record import Energy, Failure, Samples
 from gpubench.stats import (
     counted,
     drift,
     geometric_mean,
+    joules_per,
     median_interval,
     median_ranks,
     quantile,
     ratio_interval,
     summarize,
 )
+from tests.builders import measurement, record
 
 times = st.lists(st.floats(min_value=1e-9, max_value=1e3), min_size=1, max_size=60)
 
@@ -102,3 +105,16 @@ def test_steady_samples_rarely_seem_to_drift() -> None:
     hits = sum(drift([rng.lognormvariate(0, 0.1) for _ in range(100)]) > 0 for _ in range(500))
     # Disjoint 95 % intervals of two equal medians: well below 5 % of the time.
     assert hits <= 15
+
+
+def test_joules_are_told_per_unit_of_the_work_that_was_done() -> None:
+    """FLOPs counted for the step come before those of the case; nothing without energy."""
+    facts = {"samples_per_step": 8, "tokens_per_step": 256, "flops_per_step": 4e12}
+    done = replace(record(outcome=measurement(facts=facts)), energy=Energy(joules=16.0))
+    assert joules_per(done) == {"sample": 2.0, "token": 0.0625, "TFLOP": 4.0}
+    plain = replace(record(outcome=measurement()), energy=Energy(joules=1.0))
+    assert plain.case.work is not None
+    assert joules_per(plain) == {"TFLOP": pytest.approx(1e12 / plain.case.work.flops)}
+    assert joules_per(record(outcome=measurement(facts=facts))) == {}
+    failed = replace(record(outcome=Failure("crash", "x")), energy=Energy(joules=1.0))
+    assert joules_per(failed) == {}

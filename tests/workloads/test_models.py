@@ -339,6 +339,37 @@ def test_phases_on_a_host_add_up_to_the_step(monkeypatch: pytest.MonkeyPatch) ->
     assert clock.stop() == {"data": 0.5, "forward": 1.5, "backward": 0.25}
 
 
+def test_phases_run_alone_do_what_they_do_in_the_step(device: Any) -> None:
+    import torch
+
+    step = Step(model(**NER), device, 1, "normal")
+    alone = step.repeatable()
+    assert set(alone) == {"host_to_device", "forward", "backward", "optimizer"}
+    for p in step.made.module.parameters():
+        p.grad = None
+    first, again = alone["forward"](), alone["forward"]()
+    assert isinstance(first, torch.Tensor)
+    assert isinstance(again, torch.Tensor)
+    # Dropout differs.
+    assert float(first.detach()) == pytest.approx(float(again.detach()), rel=0.2)
+    # A backward pass adds to the gradients that are there; over one kept graph, the same ones.
+    alone["backward"]()
+    once = {n: p.grad.clone() for n, p in step.made.module.named_parameters() if p.grad is not None}
+    alone["backward"]()
+    for name, p in step.made.module.named_parameters():
+        if name in once:
+            assert p.grad is not None
+            torch.testing.assert_close(p.grad, 2 * once[name], rtol=1e-4, atol=1e-7)
+    assert len(once) > 10
+    before = {n: p.detach().clone() for n, p in step.made.module.named_parameters()}
+    alone["optimizer"]()
+    moved = [n for n, p in step.made.module.named_parameters() if not torch.equal(p, before[n])]
+    assert set(moved) == set(once)
+    alone["host_to_device"]()
+    inference = Step(model(model="vae", batch=4), device, 1, "normal").repeatable()
+    assert set(inference) == {"host_to_device", "forward"}
+
+
 def test_ranges_follow_one_another_with_median_lengths() -> None:
     steps = [{"data": 1.0, "forward": f} for f in (2.0, 9.0, 3.0)]
     data, forward = ranges_of(steps)

@@ -190,7 +190,9 @@ class Model(Declared):
                 expected="head: token-classification",
             )  # fmt: skip
         if self.optimizer == "none":
-            raise InputError("nothing learns", key="optimizer", expected="sgd or adamw")
+            raise InputError(
+                "without an optimizer nothing learns", key="optimizer", expected="sgd or adamw"
+            )
         if self.target_f1 > 1:
             raise InputError(f"{self.target_f1:g} found", key="target_f1", expected="at most 1")
 

@@ -67,7 +67,9 @@ def corpus_of(spec: Model) -> Corpus:
     for part, names in FILES.items():
         path = next((folder / n for n in names if (folder / n).exists()), None)
         if path is None:
-            raise InputError(f"no {part} sentences", file=str(folder), expected=" or ".join(names))
+            what = f"no {part} sentences in it" if folder.is_dir() else "this is no folder"
+            wanted = f"a folder with {' or '.join(names)}"
+            raise InputError(what, file=str(folder), expected=wanted)
         parts[part] = tuple(read(path))
     return Corpus(**parts)
 

@@ -62,7 +62,7 @@ def test_one_slow_and_two_without_what_they_need(
 ) -> None:
     for host in "abcd":
         cluster.add(f"node-{host}")
-    cluster.add("node-slow", rack="r2", HOSTILE_SLOWNESS="1.5")
+    cluster.add("node-slow", rack="r2", HOSTILE_SLOWNESS="3")
     for module in ("torch", "gpubench"):
         folder = tmp_path / f"no-{module}"
         folder.mkdir()
@@ -159,7 +159,7 @@ def test_cancelling_frees_the_cluster(
     cluster.add("node-a")
     Store(store_url).close()
     arguments = (*RAY, "--address", cluster.address)
-    slow = SUITE.replace("max_time_s: 2", "max_time_s: 6") % "5"
+    slow = SUITE.replace("max_time_s: 2", "max_time_s: 4") % "3"
     process = start("run", write(tmp_path, slow), *arguments, "--fleet", "f", cwd=tmp_path)
     until(lambda: stored(store_url, "node-a") >= 1, "a record")
     process.send_signal(signal.SIGINT)

@@ -4,7 +4,9 @@ import re
 import shutil
 import time
 
+import fake_pages
 import fake_runs
+import fake_whole
 import pytest
 
 
@@ -35,6 +37,12 @@ def embedded():
         return json.loads(found[0])
 
     return read
+
+
+@pytest.fixture(scope="session")
+def whole_pages(tmp_path_factory):
+    """Kind of page -> its file, of a run that has every section."""
+    return fake_pages.write_pages(*fake_whole.whole_run(), tmp_path_factory.mktemp("pages"))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import fake_pages
-import fake_whole
 import pytest
 
 pytestmark = pytest.mark.browser
@@ -16,9 +15,9 @@ RUN = """async () => (await axe.run(document, {
 }))"""
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    return fake_pages.write_pages(*fake_whole.whole_run(), tmp_path_factory.mktemp("pages"))
+@pytest.fixture
+def pages(whole_pages):
+    return whole_pages
 
 
 def broken_rules(page):
@@ -38,9 +37,8 @@ def broken_rules(page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", fake_pages.KINDS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
-def test_axe_finds_nothing(pages, visit, kind, scheme, width):
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_axe_finds_nothing(pages, visit, kind, width, scheme):
     ready = "[data-ready=yes]" if kind in ("run", "comparison") else ""
     seen = visit(pages[kind], width=width, scheme=scheme, ready=ready)
     seen.draw_all()

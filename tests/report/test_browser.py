@@ -180,7 +180,7 @@ def test_several_runs_keep_their_own_anchors(pages, visit):
 @pytest.mark.slow
 def test_five_thousand_cases_are_found_sorted_and_filtered(fakes, visit, tmp_path):
     """How soon they are there is measured in ``benchmarks/reports.py``."""
-    run, records = fakes.large_run(5000, 40)
+    run, records = fakes.large_run(5000, 12)
     path = render.write([(run, records)], tmp_path / "large.html")
     seen = visit(path)
     assert "5000 of 5000 cases, 200 shown" in seen.page.inner_text("output")

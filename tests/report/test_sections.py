@@ -1,15 +1,14 @@
 """Every section of a report that has all of them, in a browser."""
 
-import fake_pages
 import fake_whole
 import pytest
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    return fake_pages.write_pages(*fake_whole.whole_run(), tmp_path_factory.mktemp("pages"))
+@pytest.fixture
+def pages(whole_pages):
+    return whole_pages
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])

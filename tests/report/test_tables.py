@@ -5,7 +5,6 @@ import io
 import re
 
 import fake_pages
-import fake_whole
 import pytest
 
 pytestmark = pytest.mark.browser
@@ -15,9 +14,9 @@ PLAIN = "main table:not(.case-table)"
 PREFIXES = {"p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    return fake_pages.write_pages(*fake_whole.whole_run(), tmp_path_factory.mktemp("pages"))
+@pytest.fixture
+def pages(whole_pages):
+    return whole_pages
 
 
 def column(table, index):

@@ -2,7 +2,8 @@
 // CSV. What the page says without scripts is what these tables hold.
 
 (() => {
-  const LONG = 8;
+  const LONG = 6;  // rows from which on a table can be copied
+  const SEARCHED = 16;  // and from which on it can be filtered
   const FACTORS = { p: 1e-12, n: 1e-9, "µ": 1e-6, m: 1e-3, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18 };
   const names = new Intl.Collator("en", { numeric: true });
 
@@ -110,7 +111,8 @@
       copy.textContent = done ? "Copied" : "Copying is not allowed here";
       setTimeout(() => { copy.textContent = "Copy as CSV"; }, 1600);
     });
-    bar.append(label, output, copy);
+    if (rows.length >= SEARCHED) bar.append(label, output);
+    bar.append(copy);
     (table.closest(".scroll") ?? table).before(bar);
   }
 

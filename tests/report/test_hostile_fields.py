@@ -9,6 +9,10 @@ import pytest
 from test_hostile import PAYLOADS
 
 from gpubench import codec
+from gpubench.api.fleets import look
+from gpubench.report import fleet as fleets
+from gpubench.store import Store
+from tests import fleets as members
 
 SINK = "<img src=x onerror='window.harmed=1'><script>window.harmed=1</script>"
 CLOSED = {"status", "type", "started_at", "finished_at", "workload", "baseline"}
@@ -94,3 +98,41 @@ def test_nothing_runs_and_nothing_is_asked_for(pages, visit, kind):
     links = {a.get_attribute("href") or "" for a in seen.page.query_selector_all("main a")}
     assert not [h for h in links if h.lower().startswith(("javascript", "http", "data"))]
     assert "onerror=" in seen.page.inner_text("main")
+
+
+@pytest.fixture(scope="module")
+def hostile_fleet(tmp_path_factory):
+    """The same word before every string, so that devices of one model stay devices of one model."""
+    folder = tmp_path_factory.mktemp("fleet")
+    odd = {(1, 1): {"gpu.driver": "565.57", "gpu.ecc_uncorrected": 12, "gpu.pcie_width": 4}}
+    with Store(str(folder / "good.db")) as store:
+        members.fill(store, 3, 8, slow={(1, 1): 1.2}, facts=odd, broken={(2, 0): "CUDA error"})
+        found = [(run, store.records(run.id)) for run in store.fleet("acceptance")]
+    with Store(str(folder / "bad.db")) as store:
+        for run, records in found:
+            document = json.loads(codec.dumps(codec.encode_document(run, records)))
+            evil, _ = every_string(document, itertools.repeat(SINK))
+            store.add(*codec.decode_document(evil))
+        name = store.fleets()[0]
+    assert name == f"{SINK}acceptance"
+    judged = look([name], store=str(folder / "bad.db"))
+    return judged, fleets.write(judged, folder / "fleet.html")
+
+
+@pytest.mark.browser
+def test_nothing_runs_on_the_page_of_a_fleet(hostile_fleet, visit):
+    judged, path = hostile_fleet
+    assert judged.bad
+    seen = visit(path, ready="[data-tables=yes]")
+    for summary in seen.page.query_selector_all("summary"):
+        summary.click()
+    for head in seen.page.query_selector_all("th button"):
+        head.evaluate("b => b.click()")
+    seen.page.wait_for_timeout(200)
+    assert seen.troubles == []
+    assert seen.page.evaluate("window.harmed") is None
+    odd = "main img, [onload], [onerror], [onclick], iframe, main script, main link"
+    assert seen.page.query_selector_all(odd) == []
+    text = seen.page.inner_text("main")
+    for words in ("onerror=", "node-001", "565.57", "PCIe x4"):
+        assert words in text, words

@@ -23,7 +23,8 @@ from saving import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from gpubench.analysis.changepoints import PRIOR, Rule, judge, scatter
+from gpubench.analysis.level import PRIOR, Rule
+from gpubench.analysis.shift import judge, scatter
 from gpubench.analysis.significance import prior_of
 from gpubench.analysis.tracking import REGRESSION, track, track_all
 from gpubench.store import Store

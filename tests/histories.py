@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gpubench.analysis.changepoints import Night
+from gpubench.analysis.level import Night
 
 NOISE = 0.01
 """Night-to-night noise, relative."""

@@ -8,7 +8,8 @@ from statistics import median
 from typing import Final
 
 from gpubench.analysis.change import DOUBTS
-from gpubench.analysis.changepoints import PRIOR, Night, Prior, Rule, Shift, judge, scatter
+from gpubench.analysis.level import PRIOR, Night, Prior, Rule
+from gpubench.analysis.shift import Shift, judge, scatter
 from gpubench.analysis.significance import discoveries, prior_of
 from gpubench.store.points import Point
 from gpubench.units import percent, scaled

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import gpubench
 from gpubench.analysis.causes import Side, causes
-from gpubench.analysis.changepoints import Rule
 from gpubench.analysis.checks import Check, Row
+from gpubench.analysis.level import Rule
 from gpubench.api.tracking import check_run
 from gpubench.errors import InputError
 from gpubench.record import Run

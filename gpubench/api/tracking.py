@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 
 from gpubench.analysis.causes import Side, causes
 from gpubench.analysis.change import doubts
-from gpubench.analysis.changepoints import Rule
 from gpubench.analysis.checks import Check, Row, Shown
+from gpubench.analysis.level import Rule
 from gpubench.analysis.naming import case_names
 from gpubench.analysis.tracking import SLOWER, VERDICTS, Tracked, track, track_all
 from gpubench.errors import InputError, UnknownName

@@ -13,8 +13,8 @@ from gpubench.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gpubench.analysis.changepoints import Rule
     from gpubench.analysis.checks import Check, Shown
+    from gpubench.analysis.level import Rule
 
 FORMATS = ("table", "markdown", "junit", "json", "github")
 
@@ -53,7 +53,7 @@ def make_rule(floor: float | None, fast: float | None, fdr: float | None) -> Rul
     """The rule with what was given in place of the defaults."""
     from dataclasses import replace
 
-    from gpubench.analysis.changepoints import Rule
+    from gpubench.analysis.level import Rule
 
     rule = Rule()
     return replace(rule, floor=floor or rule.floor, fast=fast or rule.fast, fdr=fdr or rule.fdr)

@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpubench.analysis.changepoints import (
-    Night,
-    Rule,
-    change_points,
-    judge,
-    robust_noise,
-)
+from gpubench.analysis.changepoints import change_points, robust_noise
+from gpubench.analysis.level import Night, Rule
+from gpubench.analysis.shift import judge
 from gpubench.analysis.significance import discoveries, rank_p
 from tests.histories import make, nights_of
 

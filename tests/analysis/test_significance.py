@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from gpubench.analysis.changepoints import PRIOR, judge, scatter
+from gpubench.analysis.level import PRIOR
+from gpubench.analysis.shift import judge, scatter
 from gpubench.analysis.significance import PRIOR_WEIGHT, _trigamma_inverse, prior_of
 from tests.histories import make, nights_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpubench.analysis.causes import Side, causes
-from gpubench.analysis.changepoints import Rule
+from gpubench.analysis.level import Rule
 from gpubench.analysis.tracking import (
     CLOCK,
     IMPROVEMENT,

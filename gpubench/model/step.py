@@ -343,7 +343,9 @@ def _evaluate(gpu: GpuSpec, keys: Sequence[Any], c: Constants | None) -> dict[st
         raise InputError(f"{keys[row][4]}: {problem}")
     names = ("compute_s", "memory_s", "energy_j", "on_tensor_cores")
     gap_s = np.array([GAP_S if k[0] not in PRODUCTS else PRODUCT_GAP_S for k in keys])
-    alone_s = found.predicted_s - found.launch_s
+    # A recurrent layer waits for the whole GPU at every time step, also within a queue of work.
+    chained = np.array([k[0] == "rnn" for k in keys])
+    alone_s = found.predicted_s - np.where(chained, 0.0, found.launch_s)
     return {
         **{n: getattr(found, n) for n in names},
         "launch_s": gap_s,

@@ -1,9 +1,9 @@
 """Trace a step of a torch model on the meta device into operations the cost model knows.
 
-No memory is allocated and nothing is computed. Three things differ between the meta device
+No memory is allocated and nothing is computed. Four things differ between the meta device
 and a GPU and are put right here, above autograd: dropout would fall apart into several
-operators, SDPA into plain attention, and autocast would do nothing. Only the bodies of
-functions import torch.
+operators, SDPA into plain attention, LSTM and GRU into a chain of small products, and autocast
+would do nothing. Only the bodies of functions import torch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from gpubench.model.recurrent import recurrent, understood
 
 if TYPE_CHECKING:
     import torch
@@ -303,7 +305,7 @@ def recording(recorder: Recorder) -> Iterator[None]:
 
 @contextmanager
 def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
-    """Dropout and SDPA as one operator each, and autocast's casts, above autograd.
+    """Dropout, SDPA and recurrent layers as one operator each, and casts; above autograd.
 
     Args:
         autocast: ``fp16`` or ``bf16``; None for none.
@@ -323,6 +325,8 @@ def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
         F.softmax, torch.softmax, torch.Tensor.softmax, F.log_softmax, F.layer_norm,
         torch.layer_norm, F.cross_entropy, F.binary_cross_entropy,
     }  # fmt: skip
+
+    cells = {torch.lstm: "lstm", torch.gru: "gru"}
 
     def lower(t: Any) -> Any:
         """Cast as autocast does: weights once a pass, activations each time.
@@ -352,6 +356,9 @@ def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
                 kwargs = {k: lower(v) for k, v in kwargs.items()}
             elif dtype is not None and func in raised:
                 args = tuple(lift(a) for a in args)
+            cell = cells.get(func)
+            if cell is not None and understood(cell, args):
+                return recurrent(recorder, cell, args, lower if dtype is not None else _same)
             if func is F.dropout:
                 return _dropout(*args, **kwargs)
             if func is F.scaled_dot_product_attention:
@@ -361,6 +368,10 @@ def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
     recorder.again = Gpu
     with Gpu():
         yield
+
+
+def _same(t: Any) -> Any:
+    return t
 
 
 def _dropout(x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:

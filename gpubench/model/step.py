@@ -345,11 +345,16 @@ def _evaluate(gpu: GpuSpec, keys: Sequence[Any], c: Constants | None) -> dict[st
     gap_s = np.array([GAP_S if k[0] not in PRODUCTS else PRODUCT_GAP_S for k in keys])
     # A recurrent layer waits for the whole GPU at every time step, also within a queue of work.
     chained = np.array([k[0] == "rnn" for k in keys])
-    alone_s = found.predicted_s - np.where(chained, 0.0, found.launch_s)
+    waits_s = np.where(chained, found.launch_s, 0.0)
+    alone_s = found.predicted_s - found.launch_s + waits_s
+    in_step_s = alone_s + gap_s
     return {
         **{n: getattr(found, n) for n in names},
-        "launch_s": gap_s,
-        "predicted_s": alone_s + gap_s,
+        "launch_s": gap_s + waits_s,
+        "predicted_s": in_step_s,
+        # No measured step holds a recurrent layer: it keeps the wide band that it has alone.
+        "low_s": np.where(chained, found.low_s, LOW * in_step_s),
+        "high_s": np.where(chained, found.high_s + gap_s, HIGH * in_step_s),
     }
 
 
@@ -380,12 +385,13 @@ def _at_the_limit(
 
 
 def _total(columns: dict[str, Any], counts: Any, total: float, energy: float) -> Prediction:
-    sums = {n: float((columns[n] * counts).sum()) for n in ("compute_s", "memory_s", "launch_s")}
+    names = ("compute_s", "memory_s", "launch_s")
+    sums = {n: float((columns[n] * counts).sum()) for n in names}
     bound = max(sums, key=lambda n: sums[n]).removesuffix("_s")
     return Prediction(
         predicted_s=total,
-        low_s=LOW * total,
-        high_s=HIGH * total,
+        low_s=float((columns["low_s"] * counts).sum()),
+        high_s=float((columns["high_s"] * counts).sum()),
         bound=bound,
         compute_s=sums["compute_s"],
         memory_s=sums["memory_s"],

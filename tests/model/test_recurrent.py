@@ -90,6 +90,12 @@ def test_a_step_takes_as_long_as_the_layers_alone(gpu: str) -> None:
     alone = predict(spec, "rnn", "fp32", steps)
     shown = step.prediction.classes["recurrent layers"]
     assert shown == pytest.approx(2 * alone.predicted_s, rel=0.05)
+    assert step.prediction.launch_s > 0.9 * 2 * alone.launch_s
+    # The band of the layers is theirs: wider than that of steps which were measured.
+    rest_s = step.prediction.predicted_s - shown
+    high_s = 1.15 * rest_s + 2 * alone.high_s
+    assert step.prediction.high_s == pytest.approx(high_s, rel=0.02)
+    assert step.prediction.high_s > 1.16 * step.prediction.predicted_s
 
 
 @pytest.mark.parametrize("model", ["lstm", "gru"])

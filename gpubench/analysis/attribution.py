@@ -25,9 +25,11 @@ from typing import Final
 from gpubench.analysis.results import Result
 from gpubench.catalogue import GpuSpec, find
 from gpubench.errors import InputError
+from gpubench.model.calibration import clocks_of
 from gpubench.model.prediction import STEPS, predict_cases
 from gpubench.units import scaled
 
+SWITCHED: Final = "tensor_cores_not_used"
 _MAIN_SHARE: Final = 0.8
 """Share of a call's kernels that one must have for its grid to speak for the call."""
 _ILL_FILLED: Final = 0.05
@@ -80,7 +82,7 @@ def attribute(result: Result) -> tuple[Part, ...]:
 def attribute_all(results: Sequence[Result]) -> list[tuple[Part, ...]]:
     """The same of many results, in their order, predicted together."""
     own = _expected(results, [r.record.case.precision for r in results])
-    switched = [r for r in results if "tensor_cores_not_used" in r.flags]
+    switched = [r for r in results if SWITCHED in r.flags]
     plain = dict(zip(map(id, switched), _expected(switched, ["fp32"] * len(switched)), strict=True))
     return [
         _parts(_Case(r, e, plain.get(id(r)))) for r, e in zip(results, own, strict=True)
@@ -88,13 +90,16 @@ def attribute_all(results: Sequence[Result]) -> list[tuple[Part, ...]]:
 
 
 def _expected(results: Sequence[Result], precisions: Sequence[str]) -> list[_Expected | None]:
-    """The model's terms of operators; None for what the model has no word on, and for steps."""
+    """The model's terms; None for what the model has no word on.
+
+    Whole steps are traced one by one and have no tiling: only where their kernels are in question.
+    """
     found: list[_Expected | None] = [None] * len(results)
     cases = [r.record.case for r in results]
     known = [
         i for i, (r, case) in enumerate(zip(results, cases, strict=True))
         if r.summary is not None and r.record.device.gpu_key is not None
-        and case.workload not in STEPS
+        and (case.workload not in STEPS or SWITCHED in r.flags)
     ]  # fmt: skip
     gpus = {key: _gpu(key) for key in {results[i].record.device.gpu_key or "" for i in known}}
     rows = predict_cases([
@@ -163,14 +168,10 @@ def _clock(result: Result) -> Part | None:
     model = result.record.model
     if m is None or s is None or key is None or model.bound != "compute":
         return None
-    clocks = [r.values["clock_hz"] for r in m.readings if "clock_hz" in r.values]
-    try:
-        boost_hz = find(key).boost_hz
-    except InputError:
+    clocks, gpu = clocks_of(result.record), _gpu(key)
+    if not clocks or gpu is None or not gpu.boost_hz:
         return None
-    if not clocks or not boost_hz:
-        return None
-    clock_hz = median(clocks)
+    boost_hz, clock_hz = gpu.boost_hz, median(clocks)
     predicted = model.predicted_s or 0.0
     lost = predicted * (boost_hz / clock_hz - 1)
     if lost <= 0.01 * predicted:
@@ -230,7 +231,7 @@ def _cache(result: Result) -> Part | None:
 def _hints(case: _Case) -> list[str]:
     result = case.result
     m, found = result.measurement, []
-    if "tensor_cores_not_used" in result.flags:
+    if SWITCHED in result.flags:
         found.append("Tensor Cores were asked for and did not run")
     model = case.expected if m is not None and not m.kernels else None
     if model is not None and model.blocks is not None:

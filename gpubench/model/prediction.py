@@ -327,5 +327,4 @@ def _on_tensor(workload: str, hw: Hardware) -> bool:
 
 
 def _lowered(params: Mapping[str, object]) -> dict[str, object]:
-    words = (bool, str)
-    return {k: str(v).lower() if isinstance(v, words) else v for k, v in params.items()}
+    return {k: str(v).lower() if isinstance(v, bool) else v for k, v in params.items()}

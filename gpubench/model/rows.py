@@ -44,6 +44,10 @@ class Rows:
             values = np.array(raw, dtype=np.float64)
         except (TypeError, ValueError):
             values = np.array([self._one(name, i, v, default) for i, v in enumerate(raw)])
+        if default is not None:
+            # NumPy takes None for NaN, but a case that does not give the parameter has the default.
+            absent = [i for i in np.flatnonzero(np.isnan(values)) if raw[int(i)] is None]
+            values[absent] = default
         good = np.isfinite(values) & (values >= least)
         if whole:
             good &= values == np.floor(values)

@@ -10,6 +10,7 @@ from gpubench.analysis.results import results
 from gpubench.catalogue import find
 from gpubench.model.prediction import predict
 from gpubench.record import DeviceRef, Kernel, Modelled, Reading, Run, Samples
+from gpubench.spec import Case
 from tests.builders import gemm_case, measurement, record
 
 RUN = Run(id="r", suite="s", started_at="2026-01-01T00:00:00+00:00")
@@ -46,6 +47,23 @@ def test_a_clock_below_boost_takes_its_share_with_the_reason() -> None:
     assert found["clock"].seconds == pytest.approx(1e-3 * (1.41 / 1.2 - 1))
     assert found["clock"].why == "the SM clock was 1.20 GHz of 1.41 GHz boost (sw_power_cap)"
     assert "outside the band" in found["rest"].why
+
+
+def test_a_step_that_ran_on_cuda_cores_names_the_kernels() -> None:
+    """Also of whole steps, which are traced: what Tensor Cores would have saved."""
+    pytest.importorskip("transformers")
+    params = {"model": "bert-tiny", "mode": "inference", "batch": 64, "seq_len": 128}
+    gpu = find("a100-sxm4-40gb")
+    tf32, fp32 = (predict(gpu, "model", p, params).predicted_s for p in ("tf32", "fp32"))
+    assert fp32 > tf32
+    m = measurement(*[2 * fp32] * 12, flags=("tensor_cores_not_used",))
+    one = replace(
+        record(Case("k", "b", "model", "tf32", params), m),
+        device=DeviceRef("cuda", "NVIDIA A100-SXM4-40GB", gpu.key),
+        model=Modelled(tf32, 0.9 * tf32, 1.1 * tf32, "compute"),
+    )
+    found = {p.name: p for p in attribute(results(RUN, [one])[0])}
+    assert found["kernel"].seconds == pytest.approx(fp32 - tf32)
 
 
 def test_it_never_explains_more_than_there_is() -> None:

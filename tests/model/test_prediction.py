@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import doctest
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from gpubench.catalogue import find
 from gpubench.errors import InputError, UnknownName
 from gpubench.model import predict, predict_columns
 from gpubench.model.explain import explain
+from gpubench.model.prediction import predict_cases
 
 
 def test_the_article_s_worked_example() -> None:
@@ -179,3 +182,23 @@ def test_what_the_model_does_not_know_is_refused_not_guessed() -> None:
     ):
         with pytest.raises(InputError, match=text):
             predict(gpu, workload, "fp32", params)
+
+
+def test_cases_keep_the_case_of_a_path(tmp_path: Path) -> None:
+    """Words are compared without regard to case; the path of a model's configuration is no word."""
+    pytest.importorskip("transformers")
+    config = {"model_type": "bert", "hidden_size": 64, "num_hidden_layers": 1,
+              "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 99}  # fmt: skip
+    path = tmp_path / "Config.JSON"
+    path.write_text(json.dumps(config))
+    found = predict_cases([
+        (find("v100"), "model", "fp32", {"model": str(path), "batch": 2, "seq_len": 8}),
+        (find("v100"), "gemm", "fp16", {"size": 256, "transpose": "NT"}),
+        (None, "gemm", "fp16", {"size": 256}),
+        (find("v100"), "unheard-of", "fp16", {}),
+    ])  # fmt: skip
+    assert set(found.errors) == {2, 3}
+    assert found.predicted_s[0] > 0
+    assert found.predicted_s[1] == predict_cases(
+        [(find("v100"), "gemm", "fp16", {"size": 256, "transpose": "nt"})]
+    ).predicted_s[0]  # fmt: skip

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Final
 
 from gpubench.analysis.comparison import Comparison, Subject
+from gpubench.model.calibration import clocks_of
 from gpubench.record import Measurement
 from gpubench.units import scaled
 
@@ -115,11 +116,7 @@ def _other_data(one: Subject, other: Subject) -> list[Caveat]:
 
 def clock_hz(subject: Subject) -> float | None:
     """Median SM clock over the measured cases of a run; None where nobody read it."""
-    found = [
-        r.values["clock_hz"]
-        for record in subject.records.values() if isinstance(record.outcome, Measurement)
-        for r in record.outcome.readings if "clock_hz" in r.values
-    ]  # fmt: skip
+    found = [clock for record in subject.records.values() for clock in clocks_of(record)]
     return median(found) if found else None
 
 

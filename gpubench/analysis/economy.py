@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from gpubench.analysis.comparison import PROVENANCES, Comparison, Row, Value
-from gpubench.model.cost import Prices
 from gpubench.spec import Case
 from gpubench.stats import geometric_mean
 
@@ -46,17 +45,18 @@ def costs(comparison: Comparison) -> tuple[Economy, ...]:
     """Currency per FLOP or byte: price of a GPU hour x time; nothing without a price list."""
     if comparison.prices is None:
         return ()
-    return _economies(comparison, lambda index, value: cost(comparison, index, value))
+
+    def of_one(index: int, value: Value) -> float | None:
+        thousand = cost_of_1000(comparison, index, value)
+        return None if thousand is None else thousand / 1000.0
+
+    return _economies(comparison, of_one)
 
 
-def cost(comparison: Comparison, index: int, value: Value) -> float | None:
-    """Currency that one call takes on a subject; None without a price of its GPU."""
-    prices: Prices | None = comparison.prices
-    spec = comparison.subjects[index].spec
-    if prices is None or spec is None:
-        return None
-    thousand = prices.per_1000(spec, value.time_s)
-    return None if thousand is None else thousand / 1000.0
+def cost_of_1000(comparison: Comparison, index: int, value: Value) -> float | None:
+    """Currency that 1,000 calls take on a subject; None without a price of its GPU."""
+    prices, spec = comparison.prices, comparison.subjects[index].spec
+    return prices.per_1000(spec, value.time_s) if prices and spec else None
 
 
 def _economies(comparison: Comparison, amount: _Amount) -> tuple[Economy, ...]:

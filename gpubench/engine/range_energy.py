@@ -120,12 +120,13 @@ def evaluate_ranges(
     idle_s = np.diff(times) - amounts.sum(axis=1)
     target = np.diff(joules) - idle_w * idle_s
     # A window whose ends were seen late is known less well, and counts for less.
-    doubt_s = np.array([late for _, late in seen])
-    weight = 1.0 / np.hypot(np.hypot(doubt_s[1:], doubt_s[:-1]), LOOK_S)
-    inverse = np.linalg.pinv((amounts.T * weight**2) @ amounts)
-    power = inverse @ (amounts.T * weight**2) @ target
+    late_s2 = np.array([late for _, late in seen]) ** 2
+    doubt_s2 = late_s2[1:] + late_s2[:-1] + LOOK_S**2
+    weighted = amounts.T / doubt_s2
+    inverse = np.linalg.pinv(weighted @ amounts)
+    power = inverse @ weighted @ target
     spare = len(target) - parts
-    scatter = float(np.sum((weight * (target - amounts @ power)) ** 2)) / max(1, spare)
+    scatter = float(np.sum((target - amounts @ power) ** 2 / doubt_s2)) / max(1, spare)
     covariance = np.asarray(scatter * inverse, dtype=np.float64)
     if np.linalg.matrix_rank(amounts, tol=1e-6 * float(amounts.max(initial=0.0))) < parts:
         why = "every window of the counter holds the same mixture of ranges"

@@ -44,14 +44,14 @@ def understood(cell: str, args: Sequence[Any]) -> bool:
 
 
 def recurrent(
-    notes: Notes, cell: str, args: Sequence[Any], lower: Callable[[Any], Any] = lambda t: t
+    notes: Notes, cell: str, args: Sequence[Any], lower: Callable[[Any], Any]
 ) -> tuple[Any, ...]:
     """Layers of ``torch.lstm`` or ``torch.gru``, an operator each, with their backward.
 
     Args:
         args: (input, states, weights, has_biases, layers, dropout, training, bidirectional,
             batch_first), as torch passes them.
-        lower: casts as autocast does.
+        lower: casts as autocast does, where it is on.
 
     Returns:
         (output, states ...), as torch returns them.

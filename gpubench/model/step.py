@@ -385,8 +385,7 @@ def _at_the_limit(
 
 
 def _total(columns: dict[str, Any], counts: Any, total: float, energy: float) -> Prediction:
-    names = ("compute_s", "memory_s", "launch_s")
-    sums = {n: float((columns[n] * counts).sum()) for n in names}
+    sums = {n: float((columns[n] * counts).sum()) for n in ("compute_s", "memory_s", "launch_s")}
     bound = max(sums, key=lambda n: sums[n]).removesuffix("_s")
     return Prediction(
         predicted_s=total,

@@ -333,7 +333,7 @@ def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
 
         What checkpointing computes again, it casts again: autocast forgets at its end.
         """
-        if not isinstance(t, torch.Tensor) or t.dtype != torch.float32:
+        if dtype is None or not isinstance(t, torch.Tensor) or t.dtype != torch.float32:
             return t
         if not (t.is_leaf and t.requires_grad):
             return t.to(dtype)
@@ -358,7 +358,7 @@ def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
                 args = tuple(lift(a) for a in args)
             cell = cells.get(func)
             if cell is not None and understood(cell, args):
-                return recurrent(recorder, cell, args, lower if dtype is not None else _same)
+                return recurrent(recorder, cell, args, lower)
             if func is F.dropout:
                 return _dropout(*args, **kwargs)
             if func is F.scaled_dot_product_attention:
@@ -368,10 +368,6 @@ def as_on_a_gpu(recorder: Recorder, autocast: str | None) -> Iterator[None]:
     recorder.again = Gpu
     with Gpu():
         yield
-
-
-def _same(t: Any) -> Any:
-    return t
 
 
 def _dropout(x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:

@@ -17,7 +17,9 @@ from markupsafe import Markup, escape
 from gpubench.errors import InputError
 from gpubench.report.payload import packed
 
-_SCRIPTS: Final = ("theme.js", "charts.js", "plain.js", "table.js")
+PLAIN_SCRIPTS: Final = ("theme.js", "tables.js", "plain.js")
+"""Of pages without charts that a script draws."""
+_SCRIPTS: Final = (*PLAIN_SCRIPTS, "charts.js", "table.js")
 
 
 def write_whole(data: bytes, path: Path) -> Path:
@@ -69,12 +71,12 @@ def html_page(
         styles: assets that make its style, in order.
     """
     plotly, plotly_hash = _plotly()
-    script = "\n".join(asset(name) for name in _SCRIPTS)
+    script = joined(*_SCRIPTS)
     policy = script_policy(script, plotly_hash)
     return templates().get_template(template).render(
         view=view,
         policy=policy,
-        style=Markup("\n".join(asset(name) for name in styles)),
+        style=Markup(joined(*styles)),
         script=Markup(script),
         plotly=plotly,
         plotly_license=asset("vendor/plotly-basic.LICENSE.txt"),
@@ -113,6 +115,11 @@ def script_policy(script: str, *more: str) -> str:
             "form-action 'none'",
         ]
     )
+
+
+def joined(*names: str) -> str:
+    """Several files of ``assets``, one after the other."""
+    return "\n".join(map(asset, names))
 
 
 @lru_cache(maxsize=16)

@@ -14,7 +14,8 @@ from gpubench.record import Measurement, Record, Run
 from gpubench.store.points import point_row
 
 STORE_VERSION: Final = 4
-"""2: the table ``history``. 3: the column ``fleet`` of ``runs``."""
+"""2: the table ``history``. 3: the column ``fleet`` of ``runs``.
+4: the index ``history_of_series``."""
 
 metadata = sa.MetaData()
 

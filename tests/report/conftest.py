@@ -40,7 +40,7 @@ def embedded():
 
 
 @pytest.fixture(scope="session")
-def whole_pages(tmp_path_factory):
+def pages(tmp_path_factory):
     """Kind of page -> its file, of a run that has every section."""
     return fake_pages.write_pages(*fake_whole.whole_run(), tmp_path_factory.mktemp("pages"))
 

@@ -15,11 +15,6 @@ RUN = """async () => (await axe.run(document, {
 }))"""
 
 
-@pytest.fixture
-def pages(whole_pages):
-    return whole_pages
-
-
 def broken_rules(page):
     """What axe finds wrong, a line each rule and place.
 

@@ -6,11 +6,6 @@ import pytest
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def pages(whole_pages):
-    return whole_pages
-
-
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_every_section_is_there_with_its_figures_drawn_and_explained(pages, visit, width, scheme):
     seen = visit(pages["run"], width=width, scheme=scheme)

@@ -14,11 +14,6 @@ PLAIN = "main table:not(.case-table)"
 PREFIXES = {"p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
-@pytest.fixture
-def pages(whole_pages):
-    return whole_pages
-
-
 def column(table, index):
     """What the cells of a column say, the smaller line below left out."""
     return table.evaluate(
@@ -79,14 +74,14 @@ def test_sorting_is_by_amount_not_by_letters(pages, visit):
 
 def test_units_are_counted(visit, tmp_path):
     """Headings and cells as reports have them, all orders of magnitude in one column."""
-    from gpubench.report.page import asset
+    from gpubench.report.page import joined
 
     cells = ["2 ms", "900 ns", "–", "1.5 s", "30 µs", "1,200 s"]
     path = tmp_path / "t.html"
     path.write_text(
         "<!DOCTYPE html><html><main><table><thead><tr><th>T</th></tr></thead><tbody>"
         + "".join(f"<tr><td>{c}<span class=sub>9 s</span></td></tr>" for c in cells)
-        + f"</tbody></table></main><script>{asset('plain.js')}</script></html>",
+        + f"</tbody></table></main><script>{joined('tables.js', 'plain.js')}</script></html>",
         encoding="utf-8",
     )
     seen = visit(path, ready=READY)

@@ -5,7 +5,6 @@
   const LONG = 6;  // rows from which on a table can be copied
   const SEARCHED = 16;  // and from which on it can be filtered
   const FACTORS = { p: 1e-12, n: 1e-9, "µ": 1e-6, m: 1e-3, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18 };
-  const names = new Intl.Collator("en", { numeric: true });
 
   // What a cell says itself, without the smaller line below it.
   function said(cell) {
@@ -27,60 +26,22 @@
     return value * (binary ? 1024 ** " KMGTPE".indexOf(prefix) : FACTORS[prefix]);
   }
 
-  function button(text, className) {
-    const made = document.createElement("button");
-    made.type = "button";
-    made.className = className;
-    made.textContent = text;
-    return made;
-  }
-
   function sortable(table, rows) {
-    const heads = [...table.tHead.rows[0].cells];
-    let order = null;
-    heads.forEach((head, column) => {
-      const press = button(head.textContent, "");
-      const mark = document.createElement("span");
-      mark.className = "order";
-      press.append(mark);
-      head.replaceChildren(press);
-      press.addEventListener("click", () => {
-        const texts = new Map(rows.map((row) => [row, row.cells[column] ? said(row.cells[column]) : ""]));
-        const values = new Map(rows.map((row) => [row, amount(texts.get(row))]));
-        const numeric = [...values.values()].filter((v) => !Number.isNaN(v)).length * 2 > rows.length;
-        const first = numeric ? -1 : 1;
-        if (order?.column !== column) order = { column, sign: first };
-        else order = order.sign === first ? { column, sign: -first } : null;
-        heads.forEach((other, i) => {
-          const sign = order?.column === i ? order.sign : 0;
-          if (sign) other.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
-          else other.removeAttribute("aria-sort");
-          other.querySelector(".order").textContent = sign ? (sign > 0 ? " ↑" : " ↓") : "";
-        });
-        const sorted = order === null ? rows : rows.slice().sort((a, b) => {
-          if (!numeric) return order.sign * names.compare(texts.get(a), texts.get(b));
-          const [x, y] = [values.get(a), values.get(b)];
-          if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
-          return order.sign * (x - y);
-        });
-        table.tBodies[0].append(...sorted);
+    let texts, values;
+    const read = (column) => {
+      texts = new Map(rows.map((row) => [row, row.cells[column] ? said(row.cells[column]) : ""]));
+      values = new Map(rows.map((row) => [row, amount(texts.get(row))]));
+      return [...values.values()].filter((v) => !Number.isNaN(v)).length * 2 > rows.length;
+    };
+    tabular.sortable([...table.tHead.rows[0].cells], read, (order) => {
+      const sorted = order === null ? rows : rows.slice().sort((a, b) => {
+        if (!order.numeric) return order.sign * tabular.compare(texts.get(a), texts.get(b));
+        const [x, y] = [values.get(a), values.get(b)];
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+        return order.sign * (x - y);
       });
+      table.tBodies[0].append(...sorted);
     });
-  }
-
-  async function copied(text) {
-    try {
-      await navigator.clipboard.writeText(text);
-      return true;
-    } catch {
-      const area = document.createElement("textarea");
-      area.value = text;
-      document.body.append(area);
-      area.select();
-      const done = document.execCommand("copy");
-      area.remove();
-      return done;
-    }
   }
 
   function tools(table, rows, titles) {
@@ -92,7 +53,7 @@
     label.append("Find ", field);
     const output = document.createElement("output");
     output.setAttribute("aria-live", "polite");
-    const tell = () => {
+    field.addEventListener("input", () => {
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
       for (const row of rows) {
         const text = row.textContent.toLowerCase();
@@ -100,16 +61,14 @@
       }
       const kept = rows.filter((row) => !row.hidden).length;
       output.textContent = kept < rows.length ? `${kept} of ${rows.length}` : "";
-    };
-    field.addEventListener("input", tell);
-    const copy = button("Copy as CSV", "quiet copy");
-    copy.addEventListener("click", async () => {
-      const quote = (v) => (/[",\n]/.test(v) ? `"${v.replaceAll('"', '""')}"` : v);
+    });
+    const copy = document.createElement("button");
+    copy.type = "button";
+    copy.className = "quiet copy";
+    copy.textContent = "Copy as CSV";
+    tabular.copies(copy, () => {
       const shown = [...table.tBodies[0].rows].filter((row) => !row.hidden);
-      const lines = [titles, ...shown.map((row) => [...row.cells].map(said))];
-      const done = await copied(lines.map((cells) => cells.map(quote).join(",")).join("\n") + "\n");
-      copy.textContent = done ? "Copied" : "Copying is not allowed here";
-      setTimeout(() => { copy.textContent = "Copy as CSV"; }, 1600);
+      return [titles, ...shown.map((row) => [...row.cells].map(said))];
     });
     if (rows.length >= SEARCHED) bar.append(label, output);
     bar.append(copy);

@@ -38,41 +38,17 @@
         field.addEventListener("input", () => { this.limit = STEP; this.render(); });
       }
       section.querySelector("form").addEventListener("submit", (e) => e.preventDefault());
-      section.querySelector(".copy").addEventListener("click", (e) => this.copy(e.target));
+      tabular.copies(section.querySelector(".copy"), () => this.csvLines());
       this.more.querySelector("button").addEventListener("click", () => {
         this.limit += STEP;
         this.render();
       });
-      this.headings();
+      tabular.sortable(
+        [...section.querySelectorAll("th[data-column]")],
+        (column) => this.columns[column].numeric,
+        (order) => { this.order = order; this.render(); },
+      );
       if (!this.rows.some((r) => r.status !== "skipped")) this.filters.status.value = "";
-      this.render();
-    }
-
-    headings() {
-      this.heads = [...this.section.querySelectorAll("th[data-column]")];
-      this.heads.forEach((head, column) => {
-        const button = make("button", "", head.textContent);
-        button.type = "button";
-        button.append(make("span", "order", ""));
-        button.addEventListener("click", () => this.sort(column));
-        head.replaceChildren(button);
-      });
-    }
-
-    sort(column) {
-      const numeric = this.columns[column].numeric;
-      const same = this.order?.column === column;
-      // First click: what a reader looks for on top; third click: the suite's order again.
-      const first = numeric ? -1 : 1;
-      if (!same) this.order = { column, sign: first };
-      else if (this.order.sign === first) this.order.sign = -first;
-      else this.order = null;
-      this.heads.forEach((head, i) => {
-        const sign = this.order?.column === i ? this.order.sign : 0;
-        if (sign) head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
-        else head.removeAttribute("aria-sort");
-        head.querySelector(".order").textContent = sign ? (sign > 0 ? " ↑" : " ↓") : "";
-      });
       this.render();
     }
 
@@ -92,10 +68,9 @@
       });
       if (!this.order) return kept;
       const { column, sign } = this.order;
-      const names = new Intl.Collator("en", { numeric: true });
       return kept.slice().sort((a, b) => {
         const [x, y] = [a.cells[column], b.cells[column]];
-        if (x.sort === undefined && y.sort === undefined) return sign * names.compare(x.text, y.text);
+        if (x.sort === undefined && y.sort === undefined) return sign * tabular.compare(x.text, y.text);
         if (x.sort === undefined) return 1;  // what is not known stands last either way
         if (y.sort === undefined) return -1;
         return sign * (x.sort - y.sort);
@@ -201,31 +176,11 @@
       line.querySelector(".expand").focus({ preventScroll: true });
     }
 
-    async copy(button) {
-      const quote = (v) => (/[",\n]/.test(v) ? `"${v.replaceAll('"', '""')}"` : v);
+    csvLines() {
       const heads = ["benchmark", "status", ...this.columns.map((c) => c.name)];
-      const lines = this.matching().map((row) => [row.benchmark, row.status,
-        ...row.cells.map((c, i) => (this.columns[i].numeric ? String(c.sort ?? "") : c.text))]);
-      const csv = [heads, ...lines].map((cells) => cells.map(quote).join(",")).join("\n") + "\n";
-      const before = button.textContent;
-      try {
-        await navigator.clipboard.writeText(csv);
-        button.textContent = "Copied";
-      } catch {
-        button.textContent = fallbackCopy(csv) ? "Copied" : "Copying is not allowed here";
-      }
-      setTimeout(() => { button.textContent = before; }, 1600);
+      return [heads, ...this.matching().map((row) => [row.benchmark, row.status,
+        ...row.cells.map((c, i) => (this.columns[i].numeric ? String(c.sort ?? "") : c.text))])];
     }
-  }
-
-  function fallbackCopy(text) {
-    const area = make("textarea");
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    return done;
   }
 
   // ---------------------------------------------------------------- samples of one case

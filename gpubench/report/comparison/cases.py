@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from gpubench.analysis.comparison import PROVENANCES, Comparison, Entry, Row, Value
-from gpubench.analysis.economy import cost
+from gpubench.analysis.economy import cost_of_1000
 from gpubench.analysis.flags import beside_number, flag_info
 from gpubench.analysis.gains import why
 from gpubench.analysis.naming import value_text
@@ -98,11 +99,11 @@ def _columns(comparison: Comparison, names: Names) -> Iterator[tuple[Column, _Ce
             )
         yield (
             Column(f"{name} energy", f"{name}_energy_j", "Joules of one call.", True),
-            _energy_cell(comparison, index),
+            _amount_cell(comparison, index, lambda v: v.energy_j, lambda j: scaled(j, "J")),
         )
         yield (
             Column(f"{name} cost of 1,000", f"{name}_cost_1000", "Of 1,000 calls.", True),
-            _cost_cell(comparison, index),
+            _amount_cell(comparison, index, partial(cost_of_1000, comparison, index), _money),
         )
         yield (
             Column(f"{name} error of model", f"{name}_model_error",
@@ -126,27 +127,23 @@ def _time_cell(comparison: Comparison, index: int, provenance: str) -> _Cells:
     return cell
 
 
-def _energy_cell(comparison: Comparison, index: int) -> _Cells:
+def _money(amount: float) -> str:
+    return significant(amount, 3)
+
+
+def _amount_cell(
+    comparison: Comparison, index: int, amount: Callable[[Value], float | None],
+    text: Callable[[float], str],
+) -> _Cells:  # fmt: skip
+    """What one call or a thousand of them take, from the most direct value that tells it."""
+
     def cell(row: Row) -> Cell:
         for provenance in PROVENANCES:
             value = row.entries[index].values.get(provenance)
-            if value is not None and value.energy_j is not None:
+            found = amount(value) if value is not None else None
+            if value is not None and found is not None:
                 mark = MARKS[kind(comparison, row, index, provenance)]
-                beside = ", ".join(beside_number(value.flags))
-                return Cell(f"{mark} {scaled(value.energy_j, 'J')}", beside, value.energy_j)
-        return _ABSENT
-
-    return cell
-
-
-def _cost_cell(comparison: Comparison, index: int) -> _Cells:
-    def cell(row: Row) -> Cell:
-        for provenance in PROVENANCES:
-            value = row.entries[index].values.get(provenance)
-            money = cost(comparison, index, value) if value is not None else None
-            if money is not None:
-                mark = MARKS[kind(comparison, row, index, provenance)]
-                return Cell(f"{mark} {significant(1000 * money, 3)}", "", 1000 * money)
+                return Cell(f"{mark} {text(found)}", ", ".join(beside_number(value.flags)), found)
         return _ABSENT
 
     return cell

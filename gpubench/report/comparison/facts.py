@@ -8,8 +8,10 @@ from typing import Final
 from gpubench.analysis.caveats import clock_hz
 from gpubench.analysis.comparison import Comparison, Subject
 from gpubench.catalogue import GpuSpec
+from gpubench.record import Fact as Value
 from gpubench.report.comparison.marks import ABSENT, Names, times
 from gpubench.report.comparison.view import Line, TableView
+from gpubench.report.environment import show_fact
 from gpubench.report.view import Cell, Column
 from gpubench.spec import PRECISIONS
 from gpubench.units import bytes_iec, scaled
@@ -100,10 +102,7 @@ _CONDITIONS: Final = (
 
 def _conditions(comparison: Comparison) -> Iterator[Line]:
     """Under what the stored runs were taken."""
-    runs = [s for s in comparison.subjects if s.run is not None and s.records]
-    if not runs:
-        return
-    began = [s.run.started_at[:16].replace("T", " ") if s in runs and s.run else ABSENT
+    began = [s.run.started_at[:16].replace("T", " ") if s.run and s.records else ABSENT
              for s in comparison.subjects]  # fmt: skip
     yield from _line("Began", [Cell(b) for b in began])
     for key, label in _CONDITIONS:
@@ -118,10 +117,10 @@ def _conditions(comparison: Comparison) -> Iterator[Line]:
                      [Cell(scaled(c, "Hz")) if c else Cell(ABSENT) for c in clocks])  # fmt: skip
 
 
-def _told(key: str, value: object) -> str:
+def _told(key: str, value: Value) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:.0f} W" if key.endswith("_w") and isinstance(value, float) else str(value)
+    return show_fact(key, value)
 
 
 def _peaks(comparison: Comparison) -> Iterator[Line]:

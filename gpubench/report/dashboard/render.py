@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from gpubench.report.checks import xml_text
 from gpubench.report.dashboard.view import Dashboard
-from gpubench.report.page import asset, script_policy, templates, write_whole
+from gpubench.report.page import PLAIN_SCRIPTS, joined, script_policy, templates, write_whole
 from gpubench.units import show
 
 _ATOM: Final = "http://www.w3.org/2005/Atom"
@@ -38,8 +38,8 @@ def write(site: Dashboard, folder: Path) -> Path:
 
 
 def _write(path: Path, template: str, **values: object) -> Path:
-    script = asset("theme.js") + "\n" + asset("plain.js")
-    style = asset("report.css") + "\n" + asset("dashboard.css")
+    script = joined(*PLAIN_SCRIPTS)
+    style = joined("report.css", "dashboard.css")
     html = templates().get_template(f"dashboard/{template}").render(
         policy=script_policy(script), style=Markup(style), script=Markup(script),
         marker=Markup(_MARKER), show=show, **values,

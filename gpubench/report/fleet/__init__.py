@@ -13,7 +13,7 @@ from gpubench.analysis.fleet import FAST, Fleet, Odd
 from gpubench.codec import dumps
 from gpubench.errors import InputError, UnknownName
 from gpubench.report.fleet.view import fleet_view, known
-from gpubench.report.page import asset, script_policy, templates, write_whole
+from gpubench.report.page import PLAIN_SCRIPTS, joined, script_policy, templates, write_whole
 
 __all__ = ["FORMATS", "document", "text", "write"]
 
@@ -48,8 +48,8 @@ def text(fleet: Fleet, fmt: str = "html") -> str:
 
 
 def _html(fleet: Fleet) -> str:
-    script = asset("theme.js") + "\n" + asset("plain.js")
-    style = "\n".join(asset(n) for n in ("report.css", "dashboard.css", "fleet.css"))
+    script = joined(*PLAIN_SCRIPTS)
+    style = joined("report.css", "dashboard.css", "fleet.css")
     # "</script>" must not end the element.
     data = dumps(document(fleet)).replace("<", "\\u003c")
     return templates().get_template("fleet.html.j2").render(

@@ -130,7 +130,7 @@ def fleet_view(fleet: Fleet) -> FleetView:
 def _odd(odd: Odd) -> OddView:
     # Where one fails, the others say nothing.
     cases = () if odd.kind == FAILING else odd.worst
-    worst = tuple(f"{c.name}: {change(c.ratio)} (z {c.z:.1f})" for c in cases)
+    worst = tuple(f"{c.name}: {change(c.ratio)} (z {_score(c.z)})" for c in cases)
     p = "" if odd.kind == FAILING else f"p {odd.p:.0e}" if odd.p >= 1e-99 else "p below 1e-99"
     return OddView(
         odd.member.name, WORDS[odd.kind], TONES[odd.kind], MARKS[odd.kind], odd.member.model,
@@ -175,16 +175,20 @@ def _row(group: Group, i: int, kinds: dict[str, str]) -> DeviceRow:
     z = s.z[i]
     if s.judged and any(math.isfinite(x) for x in z):
         j = max((j for j in range(len(z)) if math.isfinite(z[j])), key=lambda j: float(z[j]))
-        worst = f"{_signed(float(s.ratios[i, j]))}, z {z[j]:.1f}"
+        worst = f"{_signed(float(s.ratios[i, j]))}, z {_score(float(z[j]))}"
     overall = known(s.overall[i])
     overall_z = known(s.overall_z[i])
     verdict = WORDS[kind] if kind else "incomplete" if member.missing else ""
     return DeviceRow(
         member.name, member.rack or "", "–" if overall is None else _signed(overall),
-        "–" if overall_z is None else f"{overall_z:.1f}", worst or "–",
+        "–" if overall_z is None else _score(overall_z), worst or "–",
         _sensor(member, "clock_hz", "Hz"), _sensor(member, "temperature_c", "°C"),
         verdict, TONES[kind] if kind else "warn" if member.missing else "",
     )  # fmt: skip
+
+
+def _score(z: float) -> str:
+    return f"{z:.1f}".replace("-", "−")
 
 
 def _sensor(member: Member, name: str, unit: str) -> str:
